@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, StringConstraints, V
 Scale = Literal["smoke", "small", "full"]
 Better = Literal["lower", "higher", "equal"]
 
+SLUG = r"[a-z][a-z0-9_]*"  # a folder name that is an import name too
+
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 ClaimId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 
 
