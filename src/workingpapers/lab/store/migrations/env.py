@@ -1,0 +1,9 @@
+"""Alembic's entry: migrations run on the connection that the store hands over."""
+
+from alembic import context
+
+from workingpapers.lab.store.models import Base
+
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True, transaction_per_migration=False)
+context.run_migrations()
