@@ -51,7 +51,10 @@ def serve(control: socket.socket, wake: int) -> None:
             os.read(wake, 4096)
             _reap(control, children)
         if control.fileno() in ready:
-            header, fds, _, _ = socket.recv_fds(control, MAX_HEADER, 2)
+            try:
+                header, fds, _, _ = socket.recv_fds(control, MAX_HEADER, 2)
+            except ConnectionResetError:
+                break
             if not header:
                 break
             pid = os.fork()

@@ -21,6 +21,7 @@ import psutil
 import workingpapers
 
 OWN = "workingpapers"
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,7 @@ def _read(name: str, path: Path, changed: int) -> tuple[str, tuple[str, ...]]:
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
-        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        if documented and ast.get_docstring(node, clean=False) is not None:
+        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     return tree
 
@@ -133,9 +133,11 @@ def _versions(tops: set[str]) -> dict[str, str]:
 
 def environment(packages: dict[str, str]) -> dict[str, Any]:
     """Facts of this machine that a reader of a verdict wants: processor, memory, system, versions."""
-    return {"cpu": cpu_model(), "cores": os.cpu_count(), "cores_usable": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
-            "memory_gb": round(psutil.virtual_memory().total / 2**30, 1), "gpu": gpu(), "system": platform.platform(terse=True),
-            "python": platform.python_version(), "workingpapers": workingpapers.__version__, "packages": packages}
+    return {
+        "cpu": cpu_model(), "cores": os.cpu_count(), "memory_gb": round(psutil.virtual_memory().total / 2**30, 1), "gpu": gpu(),
+        "system": platform.platform(terse=True), "python": platform.python_version(), "workingpapers": workingpapers.__version__,
+        "packages": packages,
+    }
 
 
 @functools.cache

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, Self
 
 import psutil
 
@@ -79,7 +79,7 @@ class TrialServer:
         self._heard = b""
         self._jobs: dict[int, Job] = {}
 
-    def __enter__(self) -> TrialServer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

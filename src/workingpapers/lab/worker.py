@@ -1,0 +1,41 @@
+"""A worker of the queue: `python -m workingpapers.lab.worker`. Ends on SIGTERM, putting its run back into the queue."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+
+from ._lab import Lab
+
+
+def main() -> int:
+    """Work until told to stop."""
+    stop = threading.Event()
+
+    def asked(*_: object) -> None:
+        stop.set()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, asked)
+    signal.signal(signal.SIGINT, asked)
+    parent = os.getppid()
+    if "--with-parent" in sys.argv[1:]:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    with contextlib.suppress(KeyboardInterrupt):
+        Lab().work(stop)
+    return 0
+
+
+def _end_with(parent: int) -> None:
+    """Stop when the process that started this one is gone, however it went."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
