@@ -47,7 +47,7 @@ class RayExecutor:
     def __enter__(self) -> RayExecutor:
         if not ray.is_initialized():
             address = self.settings.ray_address
-            here = {} if address else {"include_dashboard": False}
+            here: dict[str, Any] = {} if address else {"include_dashboard": False}
             ray.init(address=address or "local", log_to_driver=False, configure_logging=False, **here)
             self._started_ray = True
         return self

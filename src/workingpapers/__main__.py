@@ -1,0 +1,5 @@
+"""`python -m workingpapers`."""
+
+from workingpapers.cli import main
+
+main()

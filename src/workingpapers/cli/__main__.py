@@ -1,0 +1,5 @@
+"""`python -m workingpapers.cli`."""
+
+from ._main import main
+
+main()
