@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, StringConstraints, ValidationError, model_validator
 
@@ -122,7 +123,7 @@ class PaperFacts(_Facts):
 
 
 class BrokenPaper(Exception):
-    """A `paper.toml` that cannot be read: `problems` are lines of the form `file: field: what is wrong`."""
+    """A `paper.toml` that cannot be read: `problems` are lines of the form `file:line: field: what is wrong`."""
 
     def __init__(self, path: Path, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -136,11 +137,37 @@ def read_facts(path: Path) -> PaperFacts:
         BrokenPaper: naming the file and, a line each, the fields that are wrong.
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        raw = tomllib.loads(text)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BrokenPaper(path, [f"{path}: {error}"]) from error
     try:
         return PaperFacts.model_validate(raw)
     except ValidationError as error:
-        problems = [f"{path}: {'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors()]
+        problems = [f"{path}{_line(text, e['loc'])}: {_field(raw, e['loc'])}: {e['msg']}" for e in error.errors()]
         raise BrokenPaper(path, problems) from error
+
+
+def _field(raw: dict[str, Any], place: tuple[int | str, ...]) -> str:
+    """The name of a field for people: claims by their id rather than their number."""
+    parts = [str(p) for p in place]
+    with contextlib.suppress(KeyError, IndexError, TypeError):
+        if place[0] == "claims":
+            parts[1] = f"{parts[1]} ({raw['claims'][place[1]]['id']})"
+    return ".".join(parts) or "the file"
+
+
+def _line(text: str, place: tuple[int | str, ...]) -> str:
+    """`:line` of the key in question, or of the `[[claims]]` that lacks it; empty when it is not to be found."""
+    lines = text.splitlines()
+    starts = [i for i, line in enumerate(lines) if line.strip() == "[[claims]]"]
+    within, keys, fallback = (0, starts[0] if starts else len(lines)), place[:1], ""
+    if place[:1] == ("claims",) and len(place) > 1 and isinstance(place[1], int) and place[1] < len(starts):
+        number = place[1]
+        within = (starts[number], starts[number + 1] if number + 1 < len(starts) else len(lines))
+        keys, fallback = place[2:3], f":{starts[number] + 1}"
+    for key in keys:
+        for i in range(*within):
+            if re.match(rf"\s*{re.escape(str(key))}\s*=", lines[i]):
+                return f":{i + 1}"
+    return fallback

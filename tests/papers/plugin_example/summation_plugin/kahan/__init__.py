@@ -1,0 +1,5 @@
+"""Compensated summation."""
+
+from .method import kahan_sum
+
+__all__ = ["kahan_sum"]
