@@ -49,7 +49,11 @@ def main() -> None:
         _say(str(error))
         sys.exit(2)
     except _ParserError as error:
-        _say(error.format_message())  # type: ignore[attr-defined]
+        message = error.format_message()  # type: ignore[attr-defined]
+        if message.startswith("Usage:"):
+            print(message, file=sys.stderr)  # called without a command: the help is the message
+        else:
+            _say(message)
         sys.exit(2)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)

@@ -73,9 +73,10 @@ def list_runs(
     lab = Lab()
     with lab.store.reading() as session:
         rows = read.runs(session, slug=paper or None, verdict=verdict or None, limit=limit)
-        found: list[dict[str, Any]] = [{"run_id": r.run_id, "batch_id": r.batch_id, "paper": r.slug, "claim": r.claim_id, "scale": r.scale, "state": r.state,
-                  "verdict": r.verdict, "origin": r.origin, "is_yours": r.is_yours, "created_at": r.created_at.isoformat(),
-                  "seconds": round(r.seconds, 3)} for r in rows]
+        found: list[dict[str, Any]] = [
+            {"run_id": r.run_id, "batch_id": r.batch_id, "paper": r.slug, "claim": r.claim_id, "scale": r.scale, "state": r.state,
+             "verdict": r.verdict, "origin": r.origin, "is_yours": r.is_yours, "created_at": r.created_at.isoformat(),
+             "seconds": round(r.seconds, 3)} for r in rows]
     if json_:
         print_json(found)
         return
