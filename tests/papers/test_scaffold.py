@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -35,6 +36,25 @@ def test_a_new_paper_is_listed_and_runs(tmp_path: Path, monkeypatch: pytest.Monk
     assert {arm.role for arm in claim.arms.values()} >= {"method", "baseline", "control"}
     assert claim.scales == ("smoke", "small", "full")
     assert claim.decide(claim.try_all("smoke")).verdict == "holds"
+
+
+@pytest.mark.slow
+def test_a_new_paper_passes_the_conformance_suite(tmp_path: Path) -> None:
+    (tmp_path / "papers_to_check").mkdir()
+    create_paper("my_paper", tmp_path / "papers_to_check")
+    code = """
+import json
+from pathlib import Path
+from workingpapers.lab.conformance import check_paper
+from workingpapers.papers import load_catalogue
+print(json.dumps(check_paper(load_catalogue(Path("papers_to_check"), "papers_to_check").find("my_paper"))))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == []
 
 
 @pytest.mark.slow
