@@ -32,7 +32,8 @@ def main(slugs: list[str]) -> int:
                 bad += late or bool(found["failed_trials"]) or found["state"] != "done"
                 remark = "over 20 s" if late else f"{found['failed_trials']} trials failed" if found["failed_trials"] else ""
                 estimate = "" if found["estimate"] is None else f"{found['estimate']:.4g}"
-                table.add_row(paper.slug, claim.id, str(found["verdict"]), estimate, str(found["n_seeds"]), f"{found['seconds']:.1f}", remark)
+                table.add_row(paper.slug, claim.id, str(found["verdict"]), estimate, str(found["n_seeds"]),
+                              f"{found['seconds']:.1f}", remark)
     Console().print(table)
     return 1 if bad else 0
 

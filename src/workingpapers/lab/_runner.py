@@ -6,6 +6,7 @@ import datetime as dt
 import os
 import socket as sockets
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -121,6 +122,11 @@ class Runner:
             self._end("done", began, verdict="untested", reason=str(error))
         except JobFailed as error:
             self._failed(error, began)
+        except LostLease:
+            raise
+        except Exception as error:
+            self._end("failed", began, reason=f"{type(error).__name__}: {error}")
+            raise
         else:
             self._end("done", began)
         return self._reload()
@@ -136,7 +142,11 @@ class Runner:
                 with locks.machine(alone=alone, while_waiting=self._waiting_for_machine):
                     self._run_trials(pending, code, alone=alone)
         self._decide()
-        self._draw()
+        try:
+            self._draw()
+        except (JobFailed, ValueError, OSError) as error:
+            # The verdict stands without its pictures; what went wrong is kept with the run.
+            self._event("warning", {"words": f"no plots: {error}", "traceback": traceback.format_exc()})
 
     # ------------------------------------------------------------ steps
 
@@ -165,7 +175,8 @@ class Runner:
 
     def _reuse(self, code: Code, hashes: dict[str, str]) -> None:
         """Give each untimed trial its key, and take over finished trials with the same key."""
-        fresh = bool(self.run.options.get("fresh")) or any("object" not in p for p in self.points or [])
+        # A user's own workload may change without its name changing: never reused.
+        fresh = bool(self.run.options.get("fresh")) or bool(self.points)
         with self.store.writing() as session:
             waiting = list(session.scalars(select(TrialRow).where(TrialRow.run_pk == self.run.id, TrialRow.state != "done",
                                                                   TrialRow.is_timed.is_(False))))
@@ -177,6 +188,7 @@ class Runner:
                 return
             keys = [t.reuse_key for t in waiting]
             query = (select(TrialRow).join(RunRow).where(TrialRow.reuse_key.in_(keys), TrialRow.state == "done", RunRow.origin == "here",
+                                                         RunRow.is_yours.is_(False),
                                                          TrialRow.run_pk != self.run.id).order_by(TrialRow.id))
             found = {t.reuse_key: t for t in session.scalars(query)}
             for t in waiting:
