@@ -18,7 +18,7 @@ from workingpapers.papers.catalogue import Catalogue, Paper, load_catalogue
 
 from . import read
 from ._executors import EXECUTORS
-from ._runner import Busy, OnEvent, Runner, is_alive
+from ._runner import LEASE, Busy, OnEvent, Runner, is_alive, owner
 from .report import batch_document, run_document
 from .store import RunRow, Store, now
 
@@ -217,8 +217,12 @@ class Lab:
                     if row.attempts < 2 and row.requested_by is not None:
                         row.state = "queued"
             query = select(RunRow).where(RunRow.state == "queued", RunRow.priority > HELD, RunRow.slug.in_(list(self.catalogue.papers)))
-            found = session.scalar(query.order_by(RunRow.priority.desc(), RunRow.id).limit(1))
+            query = query.order_by(RunRow.priority.desc(), RunRow.id).limit(1).with_for_update(skip_locked=True)
+            found = session.scalar(query)
             if found is not None:
+                # Leased within this transaction: two workers never take one run.
+                found.state, found.lease_owner, found.lease_until = "running", owner(), now() + LEASE
+                session.flush()
                 session.expunge(found)
             return found
 
