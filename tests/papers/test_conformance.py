@@ -19,7 +19,7 @@ def test_no_paper_is_broken():
 
 
 def test_all_32_papers_are_listed():
-    assert len(CATALOGUE) == 32
+    assert sum(p.module.startswith("workingpapers.papers.") for p in CATALOGUE) == 32
 
 
 @pytest.mark.parametrize("slug", sorted(p.slug for p in CATALOGUE if p.status == "listed"))

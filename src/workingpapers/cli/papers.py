@@ -73,17 +73,19 @@ def show(slug: Annotated[str, typer.Argument(help="Of a paper, as `workingpapers
 
 def new(
     slug: Annotated[str, typer.Argument(help="Name of the folder: lower-case letters, digits, underscores.")],
-    target: Annotated[Path | None, typer.Option("--in", help="Folder to make it in; by default the papers of this checkout.")] = None,
+    target: Annotated[Path | None, typer.Option("--in", help="Make a plug-in project in this folder.")] = None,
 ) -> None:
-    """Make the folder of a new paper, with one working claim."""
+    """Make a new paper with one working claim: in this checkout, or as a plug-in project of its own."""
     from workingpapers.papers import catalogue
-    from workingpapers.papers._scaffold import create_paper
+    from workingpapers.papers._scaffold import create_paper, create_plugin
 
+    in_checkout = target is None and (catalogue.BUNDLED.parents[2] / "pyproject.toml").is_file()
     try:
-        folder = create_paper(slug, target or catalogue.BUNDLED)
-    except (ValueError, FileExistsError, OSError) as error:
+        folder = create_paper(slug, catalogue.BUNDLED) if in_checkout else create_plugin(slug, target or Path.cwd())
+    except (ValueError, OSError) as error:
         raise WrongUsage(str(error)) from error
-    typer.echo(f"{folder}\nNow edit paper.toml, then: workingpapers run {slug} --scale smoke")
+    install = "" if in_checkout else f"pip install -e {folder}, "
+    typer.echo(f"{folder}\nNow edit paper.toml, then: {install}workingpapers run {slug} --scale smoke")
 
 
 def _reference(paper: Any) -> dict[str, Any]:
