@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass
+from numbers import Real
 from typing import Any, Generic, Literal, TypeVar, cast, get_args
 
 from ._results import Measurement, Planned, Results
@@ -19,6 +21,8 @@ T = TypeVar("T")
 
 TrialFunction = Callable[..., Any]
 TIMED_ARM = "*"
+MAX_NAME = 160
+MAX_LABEL = 300
 
 
 class ClaimError(ValueError):
@@ -199,29 +203,44 @@ class Claim:
                 report: Callable[[float, float], None] | None = None) -> Iterator[Measurement]:
         """Run one trial in this process; measurements come as the trial gives them."""
         label = point_label(point)
+        given_already: set[tuple[str, str]] = set()
+
+        def numbers(name: str, piece: Any) -> Iterator[Measurement]:
+            for m in self._measurements(part, name, seed, label, piece):
+                if (m.arm, m.metric) in given_already:
+                    raise ClaimError(f"{self.id}: {part.name} gave {m.metric} of {m.arm} twice in one trial")
+                given_already.add((m.arm, m.metric))
+                yield m
+
         common: dict[str, Any] = {"claim": self.id, "seed": seed, "point": point, "scale": scale}
         if report is not None:
             common["report"] = report
         if part.is_timed:
             given = part.function(TimedTrial(**common, arms={name: self.arms[name] for name in part.arms}))
             for piece in _pieces(given):
-                for name, numbers in piece.items():
+                if not isinstance(piece, Mapping):
+                    raise ClaimError(f"{self.id}: {part.name} is timed: it must return arm names with metrics, not {type(piece).__name__}")
+                for name, metrics in piece.items():
                     if name not in part.arms:
                         raise ClaimError(f"{self.id}: {part.name} returned the arm {name!r}, which it does not try")
-                    yield from self._measurements(part, name, seed, label, numbers)
+                    yield from numbers(name, metrics)
         else:
             given = part.function(Trial(**common, arm=self.arms[arm]))
             for piece in _pieces(given):
-                yield from self._measurements(part, arm, seed, label, piece)
+                yield from numbers(arm, piece)
 
     def _measurements(self, part: Part, arm: str, seed: int, label: str, numbers: Any) -> Iterator[Measurement]:
         if not isinstance(numbers, Mapping):
             raise ClaimError(f"{self.id}: {part.name} must return metric names with numbers, not {type(numbers).__name__}")
         for metric, number in numbers.items():
+            if not isinstance(metric, str) or not 0 < len(metric) <= MAX_NAME:
+                raise ClaimError(f"{self.id}: {part.name} gave a metric named {str(metric)[:80]!r}: "
+                                 f"a text of 1 to {MAX_NAME} characters is needed")
             try:
-                yield Measurement(part.name, arm, seed, label, str(metric), float(number))
-            except (TypeError, ValueError) as error:
-                raise ClaimError(f"{self.id}: {part.name} gave {metric} = {number!r}, which is not a number") from error
+                plain = float("" if isinstance(number, str | bytes) else number)
+            except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+                raise ClaimError(f"{self.id}: {part.name} gave {metric} = {str(number)[:80]!r}, which is not a number") from error
+            yield Measurement(part.name, arm, seed, label, metric, plain)
 
     def planned(self, scale: Scale, seeds: int | None = None, points: Sequence[Any] | None = None) -> list[tuple[Part, str, int, Any]]:
         """Every trial of a scale: (part, arm, seed, point); the arm of a timed trial is `*`."""
@@ -250,8 +269,14 @@ def attributes(points: Sequence[Any]) -> dict[str, dict[str, float]]:
     out: dict[str, dict[str, float]] = {}
     for point in points:
         names = [n for n in dir(type(point)) if isinstance(getattr(type(point), n, None), property)] + list(getattr(point, "__dict__", {}))
-        found = {n: getattr(point, n) for n in names if not n.startswith("_")}
-        out[point_label(point)] = {n: float(v) for n, v in found.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+        if is_dataclass(point):
+            names += [f.name for f in fields(point)]
+        found = {}
+        for name in names:
+            if not name.startswith("_"):
+                with contextlib.suppress(Exception):  # a property that this point cannot give is no number of it
+                    found[name] = getattr(point, name)
+        out[point_label(point)] = {n: float(v) for n, v in found.items() if not isinstance(v, bool) and isinstance(v, Real)}
     return out
 
 
@@ -274,19 +299,33 @@ def claim(id: str, *, arms: Mapping[str, ArmSpec], points: Any, seeds: Any, rule
     Raises:
         ClaimError: an arm, point or rule that does not fit, named.
     """
+    for name, spec in arms.items():
+        if not isinstance(spec, ArmSpec):
+            raise ClaimError(f"{id}: the arm {name!r} is {spec!r}: write method(...), baseline(...), peer(...) or control(...)")
+        if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
+            raise ClaimError(f"{id}: an arm is named {name!r}: a text of 1 to {MAX_NAME} characters is needed")
     named = {name: Arm(name, spec.role, spec.target, dict(spec.options)) for name, spec in arms.items()}
     if not any(a.role == "method" for a in named.values()):
         raise ClaimError(f"{id}: no arm is a method(...)")
     if TIMED_ARM in named:
         raise ClaimError(f"{id}: an arm may not be named {TIMED_ARM!r}")
-    try:
-        unknown = [(leaf, arm) for leaf in rule.leaves() for arm in leaf.arms() if arm not in named]
-    except AttributeError as error:
-        raise ClaimError(f"{id}: rule is not a rule: {rule!r}") from error
+    if not isinstance(rule, Rule):
+        raise ClaimError(f"{id}: rule is not a rule: {rule!r}")
+    unknown = [(leaf, arm) for leaf in rule.leaves() for arm in leaf.arms() if arm not in named]
     if unknown:
         raise ClaimError(f"{id}: the rule names the arm {unknown[0][1]!r}; there are {', '.join(named)}")
-    if threads < 1:
-        raise ClaimError(f"{id}: threads is {threads}")
+    for leaf in rule.leaves():
+        try:
+            leaf.ready()
+        except RuleError as error:
+            raise ClaimError(f"{id}: {error}") from error
+    if sum(leaf.is_headline for leaf in rule.leaves()) > 1:
+        raise ClaimError(f"{id}: two leaves of the rule are marked as the headline")
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise ClaimError(f"{id}: threads is {threads!r}: a number from 1 up is needed")
+    for name, limit in (("time_limit", time_limit), ("memory_gb", memory_gb)):
+        if limit is not None and not limit > 0:
+            raise ClaimError(f"{id}: {name} is {limit!r}: a number above 0 is needed, or None")
 
     def declare(function: TrialFunction) -> Claim:
         part = Part(function.__name__, function, tuple(named), _points(id, points), _seeds(id, seeds), is_timed)
@@ -295,18 +334,17 @@ def claim(id: str, *, arms: Mapping[str, ArmSpec], points: Any, seeds: Any, rule
     return declare
 
 
-def with_points(made: Claim, points: Sequence[Any]) -> Claim:
-    """The same claim on other workload points, at every scale: a user's own data."""
-    chosen: ByScale[Sequence[Any]] = ByScale({scale: list(points) for scale in SCALES})
-    return replace(made, parts=[replace(p, points=chosen) for p in made.parts])
-
-
 def _points(id: str, points: Any) -> ByScale[Sequence[Any]]:
     scaled = points if isinstance(points, ByScale) else ByScale(dict.fromkeys(SCALES, points))
     for scale, chosen in scaled.values.items():
+        if not isinstance(chosen, Sequence) or isinstance(chosen, str):
+            raise ClaimError(f"{id}: points at {scale} scale is {chosen!r}: a list of workload points is needed")
         labels = [point_label(p) for p in chosen]
         if not labels:
             raise ClaimError(f"{id}: no workload point at {scale} scale")
+        if too_long := next((x for x in labels if len(x) > MAX_LABEL), None):
+            raise ClaimError(f"{id}: the label {too_long[:60]}... has {len(too_long)} characters, at most {MAX_LABEL} are taken: "
+                             "give the point a `label`")
         if len(set(labels)) < len(labels):
             raise ClaimError(f"{id}: two workload points at {scale} scale share a label: {sorted(labels)}")
         for point in chosen:
@@ -318,7 +356,7 @@ def _points(id: str, points: Any) -> ByScale[Sequence[Any]]:
 def _seeds(id: str, seeds: Any) -> ByScale[int]:
     scaled = seeds if isinstance(seeds, ByScale) else ByScale(dict.fromkeys(SCALES, seeds))
     for scale, n in scaled.values.items():
-        if not isinstance(n, int) or n < 3:
+        if isinstance(n, bool) or not isinstance(n, int) or n < 3:
             raise ClaimError(f"{id}: {n!r} seeds at {scale} scale; 3 at least")
     return scaled
 
@@ -331,4 +369,4 @@ def _pieces(given: Any) -> Iterator[Any]:
 
 
 __all__ = ["SCALES", "TIMED_ARM", "Arm", "ArmSpec", "ByScale", "Claim", "ClaimError", "Part", "Role", "RuleError", "Scale",
-           "at", "attributes", "baseline", "claim", "control", "method", "peer", "with_points"]
+           "at", "attributes", "baseline", "claim", "control", "method", "peer"]

@@ -51,10 +51,14 @@ class Results:
         self._parts_of: dict[str, set[str]] = {}
         self._measured_at: set[tuple[str, str, str]] = set()
         for m in self.measurements:
-            self._values.setdefault((m.metric, m.arm), {})[m.seed, m.point] = m.value
+            column = self._values.setdefault((m.metric, m.arm), {})
+            if (m.seed, m.point) in column:
+                raise ValueError(f"{m.metric} of {m.arm} was measured twice at seed {m.seed}, {m.point}: "
+                                 "two trial functions may not share a metric's name there")
+            column[m.seed, m.point] = m.value
             self._parts_of.setdefault(m.metric, set()).add(m.part)
             self._measured_at.add((m.part, m.metric, m.point))
-        self._finished_at = {(p.part, p.point) for p in self.planned if p.finished}
+        self._finished_at = {(p.part, p.arm, p.point) for p in self.planned if p.finished}
 
     def values(self, metric: str, arm: str) -> dict[tuple[int, str], float]:
         """Values of one metric on one arm, by (seed, point)."""
@@ -63,14 +67,14 @@ class Results:
     def expected(self, metric: str, arm: str) -> set[tuple[int, str]]:
         """The (seed, point) pairs at which this metric should be there.
 
-        A point at which trials finished and none of any arm gave the metric does not carry it, and is not expected.
+        A point at which trials of the arm finished, and no arm gave the metric, does not carry it: nothing is expected there.
         """
         parts = self._parts_of.get(metric) or {p.part for p in self.planned}
         wanted = set()
         for p in self.planned:
             if p.part not in parts or p.arm != arm:
                 continue
-            silent = (p.part, p.point) in self._finished_at and (p.part, metric, p.point) not in self._measured_at
+            silent = (p.part, p.arm, p.point) in self._finished_at and (p.part, metric, p.point) not in self._measured_at
             if not silent or metric not in self._parts_of:
                 wanted.add((p.seed, p.point))
         return wanted

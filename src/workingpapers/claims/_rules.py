@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from numbers import Real
+from typing import Any, Literal, Self
 
 from ._results import Results
-from ._statistics import BOOTSTRAP_FROM, MIN_SEEDS, Interval, bca_interval, log_log_slope, t_interval
+from ._statistics import BOOTSTRAP_FROM, MIN_SEEDS, bca_interval, log_log_slope, mean, t_interval
 from ._verdict import Check, Verdict
 
 Side = Literal["<", "<=", ">", ">="]
@@ -32,6 +34,9 @@ class Rule:
     def words(self) -> str:
         raise NotImplementedError  # abstract
 
+    def __bool__(self) -> bool:
+        raise RuleError(f"`{self.words()}` was used as a truth value: write two leaves in all_of in place of a chain such as 0 < x < 1")
+
 
 # ---------------------------------------------------------------- leaves
 
@@ -51,14 +56,29 @@ class Leaf(Rule):
     def arms(self) -> tuple[str, ...]:
         raise NotImplementedError  # abstract
 
+    def ready(self) -> None:
+        """Raise RuleError where something is missing that only the claim's author can add, such as a threshold."""
+
+    @property
+    def needs_direction(self) -> bool:
+        """Whether paper.toml must say which side of the metric is better."""
+        return False
+
     def leaves(self) -> list[Leaf]:
         return [self]
+
+    def carried_by(self, results: Results) -> set[str]:
+        """Labels of the points at which an arm of this leaf gives, or should give, the metric."""
+        return {point for arm in self.arms() for _, point in {*results.expected(self.metric, arm), *results.values(self.metric, arm)}}
 
     def title(self) -> str:
         return (self.name or self.words()) + (f" at {self.point}" if self.point and self.name else "")
 
     def _at(self) -> str:
         return f" at {self.point}" if self.point else ""
+
+    def _speaks_of(self, results: Results, point: str) -> bool:
+        return self.point in (None, point)
 
     def _made(self, results: Results, group: tuple[str, ...], kind: str, **rest: Any) -> tuple[Verdict, list[Check]]:
         made = Check(name=self.title(), rule=self.words(), kind=kind, headline=self.is_headline, group=group,
@@ -69,8 +89,8 @@ class Leaf(Rule):
         """Values of each arm at the (seed, point) pairs this leaf is about, and what is missing, in words."""
         columns, missing = [], ""
         for arm in self.arms():
-            values = {k: v for k, v in results.values(self.metric, arm).items() if self.point in (None, k[1])}
-            expected = {k for k in results.expected(self.metric, arm) if self.point in (None, k[1])}
+            values = {k: v for k, v in results.values(self.metric, arm).items() if self._speaks_of(results, k[1])}
+            expected = {k for k in results.expected(self.metric, arm) if self._speaks_of(results, k[1])}
             gone = sorted(expected - set(values))
             bad = sorted(k for k, v in values.items() if not math.isfinite(v))
             if gone and not missing:
@@ -88,7 +108,18 @@ def _by_seed(values: Mapping[tuple[int, str], float]) -> list[float]:
     seeds: dict[int, list[float]] = {}
     for (seed, _), v in sorted(values.items()):
         seeds.setdefault(seed, []).append(v)
-    return [sum(v) / len(v) for v in seeds.values()]
+    return [mean(v) for v in seeds.values()]
+
+
+def _few(n: int) -> str:
+    return f"{n} seeds: at least {MIN_SEEDS} are needed" if n < MIN_SEEDS else ""
+
+
+def _number(what: str, number: Any) -> float:
+    """A finite number that a rule is written with."""
+    if isinstance(number, bool) or not isinstance(number, Real) or not math.isfinite(number):
+        raise RuleError(f"{what} is {number!r}: a finite number is needed")
+    return float(number)
 
 
 def _judge(interval: tuple[float, float], side: Side, threshold: float) -> Verdict:
@@ -117,20 +148,26 @@ class _Interval(Leaf):
     def seed_values(self, results: Results, columns: list[dict[tuple[int, str], float]]) -> list[float]:
         raise NotImplementedError  # abstract
 
-    def __lt__(self, threshold: float) -> _Interval:
-        return replace(self, side="<", threshold=float(threshold))
+    def _compared(self, side: Side, threshold: float) -> Self:
+        if self.side is not None:
+            raise RuleError(f"`{self.words()}` is compared already: write one leaf for each comparison")
+        return replace(self, side=side, threshold=_number(f"the threshold of `{self.what()}`", threshold))
 
-    def __le__(self, threshold: float) -> _Interval:
-        return replace(self, side="<=", threshold=float(threshold))
+    def __lt__(self, threshold: float) -> Self:
+        return self._compared("<", threshold)
 
-    def __gt__(self, threshold: float) -> _Interval:
-        return replace(self, side=">", threshold=float(threshold))
+    def __le__(self, threshold: float) -> Self:
+        return self._compared("<=", threshold)
 
-    def __ge__(self, threshold: float) -> _Interval:
-        return replace(self, side=">=", threshold=float(threshold))
+    def __gt__(self, threshold: float) -> Self:
+        return self._compared(">", threshold)
 
-    def __bool__(self) -> bool:
-        raise RuleError(f"`{self.words()}` was used as a truth value: write two leaves in all_of in place of a chain such as 0 < x < 1")
+    def __ge__(self, threshold: float) -> Self:
+        return self._compared(">=", threshold)
+
+    def ready(self) -> None:
+        if self.side is None:
+            raise RuleError(f"`{self.what()}` has no threshold: compare it with <, <=, > or >=")
 
     def words(self) -> str:
         return f"{self.what()}{self._at()} {self.side} {self.threshold:g}" if self.side else f"{self.what()}{self._at()}"
@@ -139,42 +176,44 @@ class _Interval(Leaf):
         raise NotImplementedError  # abstract
 
     def sided(self, results: Results) -> tuple[Side, float]:
-        if self.side is None:
-            raise RuleError(f"`{self.what()}` has no threshold: compare it with <, <=, > or >=")
+        self.ready()
+        assert self.side is not None
         return self.side, self.threshold
 
     def check(self, results: Results, group: tuple[str, ...] = ()) -> tuple[Verdict, list[Check]]:
         side, threshold = self.sided(results)
-        columns, missing = self._pairs(results)
         rest: dict[str, Any] = {"threshold": threshold, "better": "lower" if side in ("<", "<=") else "higher",
                                 "scale": "log" if self.log else "linear"}
+        missing = ""
         try:
+            columns, missing = self._pairs(results)
             values = self.seed_values(results, columns)
+            found = t_interval(values) if len(values) >= MIN_SEEDS else None
         except ValueError as error:
             return self._made(results, group, self.kind, verdict=OPEN, reason=missing or str(error), **rest)
-        found, also = _estimate(values, self.log)
-        rest |= {"n_seeds": len(values), "also": also}
+        back = _exp if self.log else float
+        rest |= {"n_seeds": len(values), "also": _bootstrapped(values, back)}
         if found is None:
-            few = f"{len(values)} seeds: an interval needs {MIN_SEEDS}"
-            middle = sum(values) / len(values) if values else None
-            if middle is not None and self.log:
-                middle = math.exp(middle)
-            return self._made(results, group, self.kind, verdict=OPEN, estimate=middle, reason=missing or few, **rest)
-        verdict = OPEN if missing else _judge((found.lo, found.hi), side, threshold)
-        return self._made(results, group, self.kind, verdict=verdict, estimate=found.estimate,
-                          interval=(found.lo, found.hi), reason=missing, **rest)
+            middle = back(mean(values)) if values and all(map(math.isfinite, values)) else None
+            return self._made(results, group, self.kind, verdict=OPEN, estimate=middle, reason=missing or _few(len(values)), **rest)
+        # Held against the threshold on the scale of the interval itself: exp(log(2)) need not be 2.
+        held = threshold if not self.log else math.log(threshold) if threshold > 0 else -math.inf
+        verdict = OPEN if missing else _judge((found.lo, found.hi), side, held)
+        return self._made(results, group, self.kind, verdict=verdict, estimate=back(found.estimate),
+                          interval=(back(found.lo), back(found.hi)), reason=missing, **rest)
 
 
-def _estimate(values: list[float], log: bool) -> tuple[Interval | None, dict[str, Any]]:
-    if len(values) < MIN_SEEDS:
-        return None, {}
-    back: Callable[[float], float] = math.exp if log else float
-    found = Interval(*(back(v) for v in t_interval(values)))
-    also: dict[str, Any] = {}
-    if len(values) >= BOOTSTRAP_FROM:
-        boot = bca_interval(values)
-        also["bca"] = [back(boot.lo), back(boot.hi)]
-    return found, also
+def _exp(x: float) -> float:
+    """exp, ending at the largest number there is: an interval over few wild seeds may reach beyond."""
+    return math.exp(x) if x < math.log(sys.float_info.max) else sys.float_info.max
+
+
+def _bootstrapped(values: list[float], back: Callable[[float], float]) -> dict[str, Any]:
+    """The BCa interval, to be shown beside the deciding one where there are seeds enough."""
+    if len(values) < BOOTSTRAP_FROM:
+        return {}
+    found = bca_interval(values)
+    return {"bca": [back(found.lo), back(found.hi)]}
 
 
 @dataclass(frozen=True, eq=True)
@@ -199,7 +238,13 @@ class _Ratio(_Pair):
             for (seed, point), v in column.items():
                 if v <= 0:
                     raise RuleError(f"a ratio needs positive values: {self.metric} of {arm} is {v:g} at seed {seed}, {point}")
-        return _by_seed({k: math.log(a[k]) - math.log(b[k]) for k in a.keys() & b.keys()})
+        return _by_seed({k: _log_ratio(a[k], b[k]) for k in a.keys() & b.keys()})
+
+
+def _log_ratio(a: float, b: float) -> float:
+    quotient = a / b
+    # One division and one logarithm give a ratio of counts exactly; where that leaves the range, two logarithms do.
+    return math.log(quotient) if 0 < quotient < math.inf else math.log(a) - math.log(b)
 
 
 @dataclass(frozen=True)
@@ -221,6 +266,16 @@ class _NotWorseRatio(_Ratio):
     def sided(self, results: Results) -> tuple[Side, float]:
         return ("<=", self.margin) if _direction(self, results) == "lower" else (">=", 1 / self.margin)
 
+    def ready(self) -> None:
+        return None
+
+    @property
+    def needs_direction(self) -> bool:
+        return not self.better
+
+    def _compared(self, side: Side, threshold: float) -> Self:
+        raise RuleError(f"`{self.words()}` carries its own margin: it is not compared with a number")
+
     def words(self) -> str:
         return f"{self.metric} of {self.a} not worse than {self.b} by more than a factor {self.margin:g}{self._at()}"
 
@@ -233,6 +288,16 @@ class _NotWorseDifference(_Difference):
 
     def sided(self, results: Results) -> tuple[Side, float]:
         return ("<=", self.by) if _direction(self, results) == "lower" else (">=", -self.by)
+
+    def ready(self) -> None:
+        return None
+
+    @property
+    def needs_direction(self) -> bool:
+        return not self.better
+
+    def _compared(self, side: Side, threshold: float) -> Self:
+        raise RuleError(f"`{self.words()}` carries its own margin: it is not compared with a number")
 
     def words(self) -> str:
         return f"{self.metric} of {self.a} not worse than {self.b} by more than {self.by:g}{self._at()}"
@@ -248,7 +313,6 @@ def _direction(leaf: _NotWorseRatio | _NotWorseDifference, results: Results) -> 
 @dataclass(frozen=True)
 class _Value(_Interval):
     arm: str = ""
-    geometric: bool = False
 
     def arms(self) -> tuple[str, ...]:
         return (self.arm,)
@@ -277,12 +341,24 @@ class _Slope(_Interval):
     def seed_values(self, results: Results, columns: list[dict[tuple[int, str], float]]) -> list[float]:
         seeds: dict[int, list[tuple[float, float]]] = {}
         for (seed, point), y in sorted(columns[0].items()):
-            attributes = results.attributes.get(point, {})
-            if self.x not in attributes:
-                raise RuleError(f"slope over {self.x}: the point {point} has no number of that name")
-            if self.at_least <= attributes[self.x] <= self.at_most:
-                seeds.setdefault(seed, []).append((attributes[self.x], y))
-        return [log_log_slope([p[0] for p in pairs], [p[1] for p in pairs]) for pairs in seeds.values()]
+            x = self._x_of(results, point)
+            for name, number in ((self.x, x), (f"{self.metric} of {self.arm}", y)):
+                if not number > 0:
+                    raise RuleError(f"a log-log slope needs positive values: {name} is {number:g} at seed {seed}, {point}")
+            seeds.setdefault(seed, []).append((x, y))
+        try:
+            return [log_log_slope([p[0] for p in pairs], [p[1] for p in pairs]) for pairs in seeds.values()]
+        except ValueError as error:
+            raise RuleError(f"slope of {self.metric} of {self.arm} over {self.x}: {error}") from error
+
+    def _speaks_of(self, results: Results, point: str) -> bool:
+        return self.at_least <= self._x_of(results, point) <= self.at_most
+
+    def _x_of(self, results: Results, point: str) -> float:
+        attributes = results.attributes.get(point, {})
+        if self.x not in attributes:
+            raise RuleError(f"slope over {self.x}: the point {point} has no number of that name")
+        return float(attributes[self.x])
 
 
 @dataclass(frozen=True)
@@ -301,21 +377,22 @@ class _Within(Leaf):
         columns, missing = self._pairs(results)
         values = _by_seed(columns[0])
         rest: dict[str, Any] = {"threshold": (self.lo, self.hi), "better": "inside", "n_seeds": len(values)}
-        if missing and not all(math.isfinite(v) for v in values):
-            values = []
-        found, also = _estimate(values, log=False)
+        finite = all(map(math.isfinite, values))
+        try:
+            found = t_interval(values) if finite and len(values) >= MIN_SEEDS else None
+        except ValueError as error:
+            return self._made(results, group, "within", verdict=OPEN, reason=missing or str(error), **rest)
         if found is None:
-            few = f"{len(values)} seeds: an interval needs {MIN_SEEDS}"
-            return self._made(results, group, "within", verdict=OPEN, reason=missing or few,
-                              estimate=sum(values) / len(values) if values else None, **rest)
+            return self._made(results, group, "within", verdict=OPEN, reason=missing or _few(len(values)),
+                              estimate=mean(values) if values and finite else None, **rest)
         if missing:
             verdict = OPEN
         elif self.lo <= found.lo and found.hi <= self.hi:
             verdict = H
         else:
             verdict = F if found.lo > self.hi or found.hi < self.lo else OPEN
-        return self._made(results, group, "within", verdict=verdict, estimate=found.estimate,
-                          interval=(found.lo, found.hi), reason=missing, also=also, **rest)
+        return self._made(results, group, "within", verdict=verdict, estimate=found.estimate, interval=(found.lo, found.hi),
+                          reason=missing, also=_bootstrapped(values, float), **rest)
 
 
 @dataclass(frozen=True)
@@ -333,22 +410,22 @@ class _Exact(Leaf):
 
     def check(self, results: Results, group: tuple[str, ...] = ()) -> tuple[Verdict, list[Check]]:
         columns, missing = self._pairs(results)
-        off = {k: abs(v - self._wanted(k[1])) for k, v in columns[0].items()}
+        wanted = {k: w for k in columns[0] if (w := self._wanted(k[1])) is not None}
+        unknown = next((k[1] for k in columns[0] if k not in wanted), None)
+        if unknown is not None and not missing:
+            missing = f"no figure is given for the point {unknown}"
+        off = {k: abs(columns[0][k] - w) for k, w in wanted.items()}
         wrong = [k for k, gap in off.items() if not gap <= self.tolerance]
         worst = max(off, key=lambda k: math.inf if math.isnan(off[k]) else off[k], default=None)
+        n = len({k[0] for k in off})
+        verdict = F if wrong else OPEN if missing or n < MIN_SEEDS else H
+        reason = missing or _few(n) if not wrong else f"{wrong[0][1]}: {columns[0][wrong[0]]:g} where {wanted[wrong[0]]:g} is expected"
         single = None if isinstance(self.expected, Mapping) and self.point is None else self._wanted(self.point or "")
-        verdict = F if wrong else OPEN if missing or not off else H
-        reason = missing if not wrong else f"{wrong[0][1]}: {columns[0][wrong[0]]:g} where {self._wanted(wrong[0][1]):g} is expected"
         return self._made(results, group, "exact", verdict=verdict, estimate=None if worst is None else columns[0][worst],
-                          threshold=single, better="inside", counts=(len(off) - len(wrong), len(off)),
-                          n_seeds=len({k[0] for k in off}), reason=reason)
+                          threshold=single, better="inside", counts=(len(off) - len(wrong), len(off)), n_seeds=n, reason=reason)
 
-    def _wanted(self, point: str) -> float:
-        if not isinstance(self.expected, Mapping):
-            return self.expected
-        if point not in self.expected:
-            raise RuleError(f"exact on {self.metric}: no figure is given for the point {point}")
-        return self.expected[point]
+    def _wanted(self, point: str) -> float | None:
+        return self.expected.get(point) if isinstance(self.expected, Mapping) else self.expected
 
 
 @dataclass(frozen=True)
@@ -360,34 +437,48 @@ class _Bound(Leaf):
     def arms(self) -> tuple[str, ...]:
         return (self.arm,)
 
-    def __le__(self, threshold: float) -> _Bound:
-        return replace(self, side="<=", threshold=float(threshold))
-
-    def __ge__(self, threshold: float) -> _Bound:
-        return replace(self, side=">=", threshold=float(threshold))
+    def _compared(self, side: Side, threshold: float) -> _Bound:
+        if self.side is not None:
+            raise RuleError(f"`{self.words()}` is compared already: write one leaf for each bound")
+        return replace(self, side=side, threshold=_number(f"the bound on {self.metric} of {self.arm}", threshold))
 
     def __lt__(self, threshold: float) -> _Bound:
-        return replace(self, side="<", threshold=float(threshold))
+        return self._compared("<", threshold)
+
+    def __le__(self, threshold: float) -> _Bound:
+        return self._compared("<=", threshold)
 
     def __gt__(self, threshold: float) -> _Bound:
-        return replace(self, side=">", threshold=float(threshold))
+        return self._compared(">", threshold)
+
+    def __ge__(self, threshold: float) -> _Bound:
+        return self._compared(">=", threshold)
+
+    def ready(self) -> None:
+        if self.side is None:
+            raise RuleError(f"bound on {self.metric} of {self.arm}: compare it with <, <=, > or >=")
 
     def words(self) -> str:
-        return f"{self.metric} of {self.arm} {self.side} {self.threshold:g}{self._at()} in every trial"
+        compared = f" {self.side} {self.threshold:g}" if self.side else ""
+        return f"{self.metric} of {self.arm}{compared}{self._at()} in every trial"
 
     def check(self, results: Results, group: tuple[str, ...] = ()) -> tuple[Verdict, list[Check]]:
-        if self.side is None:
-            raise RuleError(f"bound on {self.metric}: compare it with <, <=, > or >=")
+        self.ready()
+        assert self.side is not None
         columns, missing = self._pairs(results)
         values = columns[0]
         broken = [k for k, v in values.items() if _judge((v, v), self.side, self.threshold) is not H]
         below = self.side in ("<", "<=")
         finite = [v for v in values.values() if not math.isnan(v)]
         worst = (max(finite) if below else min(finite)) if finite else None
-        verdict = F if broken else OPEN if missing or not values else H
+        n = len({k[0] for k in values})
+        verdict = F if broken else OPEN if missing or n < MIN_SEEDS else H
+        reason = missing or _few(n)
+        if broken:
+            (seed, point), v = broken[0], values[broken[0]]
+            reason = f"{self.metric} of {self.arm} is {v:g} at seed {seed}, {point}"
         return self._made(results, group, "bound", verdict=verdict, estimate=worst, threshold=self.threshold,
-                          better="lower" if below else "higher", counts=(len(values) - len(broken), len(values)),
-                          n_seeds=len({k[0] for k in values}), reason="" if broken else missing)
+                          better="lower" if below else "higher", counts=(len(values) - len(broken), len(values)), n_seeds=n, reason=reason)
 
 
 # ---------------------------------------------------------------- nodes
@@ -424,9 +515,11 @@ class _OverPoints(Rule):
         return [self.leaf]
 
     def check(self, results: Results, group: tuple[str, ...] = ()) -> tuple[Verdict, list[Check]]:
-        points = [p for p in results.points() if self.only is None or self.only(p)]
+        carried = self.leaf.carried_by(results)
+        points = [p for p in results.points() if p in carried and (self.only is None or self.only(p))]
         if not points:
-            return self.leaf.check(results, group)
+            silent = "no workload point here is one that this check speaks of"
+            return self.leaf._made(results, group, getattr(self.leaf, "kind", "compare"), verdict=OPEN, reason=silent)
         first, rest = self.leaf.at_point(points[0]), [replace(self.leaf, point=p, is_headline=False) for p in points[1:]]
         return _Node((first, *rest), self.kind, "points").check(results, group)
 
@@ -476,12 +569,14 @@ def not_worse(metric: str, a: str, b: str, *, margin: float | None = None, by: f
     """
     if (margin is None) == (by is None):
         raise RuleError(f"not_worse on {metric}: give either margin (a factor) or by (a difference)")
+    if better not in ("", "lower", "higher"):
+        raise RuleError(f"not_worse on {metric}: better is {better!r}, it must be 'lower' or 'higher'")
     if margin is not None:
-        if margin <= 1:
+        if not _number(f"not_worse on {metric}: margin", margin) > 1:
             raise RuleError(f"not_worse on {metric}: margin is {margin}, it must be above 1")
         return _NotWorseRatio(metric, point, name, a=a, b=b, margin=float(margin), better=better)
     assert by is not None
-    if by < 0:
+    if _number(f"not_worse on {metric}: by", by) < 0:
         raise RuleError(f"not_worse on {metric}: by is {by}, it must not be negative")
     return _NotWorseDifference(metric, point, name, a=a, b=b, by=float(by), better=better)
 
@@ -498,13 +593,22 @@ def slope(metric: str, arm: str, x: str, *, at_least: float = -math.inf, at_most
 
     One slope a seed, so the interval speaks of seeds. `at_least` and `at_most` cut the range of x.
     """
+    if not at_least < at_most:
+        raise RuleError(f"slope on {metric}: no range of {x} lies between {at_least} and {at_most}")
     return _Slope(metric, None, name, arm=arm, x=x, at_least=at_least, at_most=at_most)
 
 
 def exact(metric: str, arm: str, expected: float | Mapping[str, float], *, tolerance: float = 0.0, point: str | None = None,
           name: str = "") -> _Exact:
     """Every trial gives `expected` (one number, or one for each point label), to `tolerance`."""
-    return _Exact(metric, point, name, arm=arm, expected=expected, tolerance=tolerance)
+    figures = dict(expected) if isinstance(expected, Mapping) else {"": expected}
+    if not figures:
+        raise RuleError(f"exact on {metric}: expected is empty")
+    checked = {label: _number(f"exact on {metric}: expected", figure) for label, figure in figures.items()}
+    if _number(f"exact on {metric}: tolerance", tolerance) < 0:
+        raise RuleError(f"exact on {metric}: tolerance is {tolerance}, it must not be negative")
+    wanted = checked if isinstance(expected, Mapping) else checked[""]
+    return _Exact(metric, point, name, arm=arm, expected=wanted, tolerance=float(tolerance))
 
 
 def bound(metric: str, arm: str, *, point: str | None = None, name: str = "") -> _Bound:
@@ -536,12 +640,22 @@ def majority(*rules: Rule, over: str = "") -> Rule:
 
 def each_point(leaf: Leaf, only: Callable[[str], bool] | None = None) -> Rule:
     """The leaf at every workload point (whose label passes `only`), joined as `each_of`."""
-    return _OverPoints(leaf, "each of", only)
+    return _OverPoints(_for_points("each_point", leaf), "each of", only)
 
 
 def majority_of_points(leaf: Leaf, only: Callable[[str], bool] | None = None) -> Rule:
     """The leaf at every workload point, joined as `majority`."""
-    return _OverPoints(leaf, "majority of", only)
+    return _OverPoints(_for_points("majority_of_points", leaf), "majority of", only)
+
+
+def _for_points(what: str, leaf: Leaf) -> Leaf:
+    if not isinstance(leaf, Leaf):
+        raise RuleError(f"{what} takes one leaf, not {type(leaf).__name__}")
+    if isinstance(leaf, _Slope):
+        raise RuleError(f"{what} takes a leaf that one point can decide: a slope runs over the points")
+    if leaf.point is not None:
+        raise RuleError(f"{what}: the leaf is about the point {leaf.point} already")
+    return leaf
 
 
 def _node(kind: Literal["all of", "each of", "majority of"], rules: tuple[Rule, ...], over: str = "") -> Rule:

@@ -35,12 +35,27 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     from scipy.special import stdtrit
 
     x = _checked(values, MIN_SEEDS)
-    mean = float(x.mean())
-    spread = float(x.std(ddof=1))
-    if spread <= 1e-14 * max(abs(mean), np.finfo(float).tiny):
-        return Interval(mean, mean, mean)
-    half = float(stdtrit(len(x) - 1, 0.5 + level / 2)) * spread / math.sqrt(len(x))
-    return Interval(mean, mean - half, mean + half)
+    middle = mean(x.tolist())
+    if _is_constant(x):
+        return Interval(middle, middle, middle)
+    with np.errstate(over="ignore", invalid="ignore"):
+        half = float(stdtrit(len(x) - 1, 0.5 + level / 2)) * float(x.std(ddof=1)) / math.sqrt(len(x))
+    if not (math.isfinite(middle - half) and math.isfinite(middle + half)):
+        raise ValueError("values are too large for an interval")
+    return Interval(middle, middle - half, middle + half)
+
+
+def mean(values: Sequence[float]) -> float:
+    """Mean of finite numbers or NaN; the number itself where all are equal, which a sum and a division may miss by a bit."""
+    if min(values) == max(values):
+        return float(values[0])
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.mean(values))
+
+
+def _is_constant(x: np.ndarray) -> bool:
+    """No spread beyond the last bits of the numbers themselves."""
+    return bool(np.ptp(x) <= 1e-14 * np.abs(x).max())
 
 
 def bca_interval(values: Sequence[float], level: float = 0.95, resamples: int = 4999, seed: int = 0) -> Interval:
@@ -48,12 +63,12 @@ def bca_interval(values: Sequence[float], level: float = 0.95, resamples: int = 
     from scipy import stats
 
     x = _checked(values, MIN_SEEDS)
-    mean = float(x.mean())
-    if np.ptp(x) == 0:
-        return Interval(mean, mean, mean)
+    middle = mean(x.tolist())
+    if _is_constant(x):
+        return Interval(middle, middle, middle)
     rng = np.random.default_rng(seed)
     found = stats.bootstrap((x,), np.mean, confidence_level=level, n_resamples=resamples, method="BCa", rng=rng)
-    return Interval(mean, float(found.confidence_interval.low), float(found.confidence_interval.high))
+    return Interval(middle, float(found.confidence_interval.low), float(found.confidence_interval.high))
 
 
 def log_log_slope(x: Sequence[float], y: Sequence[float]) -> float:
