@@ -1,0 +1,110 @@
+"""Refresh the third-party files of the hub from their npm packages, or check the ones that are there.
+
+    python scripts/vendor.py          # fetch with `npm pack`, write the files, their licences and MANIFEST.json
+    python scripts/vendor.py --check  # compare the files with MANIFEST.json, fetch nothing
+
+Every file is pinned by version here and by SHA-256 in the manifest. A file whose package is of the same version but
+whose bytes have changed is refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import subprocess
+import sys
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+VENDOR = Path(__file__).parents[1] / "src" / "workingpapers" / "hub" / "static" / "vendor"
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One npm package and the files that are taken from it: name in the package -> name here."""
+
+    package: str
+    version: str
+    licence: str
+    licence_file: str
+    files: dict[str, str]
+
+
+ASSETS = [Asset("htmx.org", "2.0.11", "0BSD", "LICENSE", {"dist/htmx.min.js": "htmx.min.js"})]
+
+
+def fetch(asset: Asset, folder: Path) -> dict[str, bytes]:
+    """The wanted files of a package, licence included, by their name in the package."""
+    command = ["npm", "pack", "--silent", "--pack-destination", str(folder), f"{asset.package}@{asset.version}"]
+    name = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
+    with tarfile.open(folder / name) as archive:
+        found = {}
+        for wanted in [*asset.files, asset.licence_file]:
+            member = archive.extractfile(f"package/{wanted}")
+            if member is None:
+                raise SystemExit(f"{asset.package} {asset.version} holds no {wanted}")
+            found[wanted] = member.read()
+    return found
+
+
+def refresh() -> None:
+    """Write every file and the manifest."""
+    VENDOR.mkdir(parents=True, exist_ok=True)
+    before = {e["file"]: e for e in read_manifest()}
+    entries = []
+    with tempfile.TemporaryDirectory() as temporary:
+        for asset in ASSETS:
+            found = fetch(asset, Path(temporary))
+            licence_name = f"{asset.package}.LICENSE.txt"
+            (VENDOR / licence_name).write_bytes(found[asset.licence_file])
+            for wanted, name in asset.files.items():
+                digest = hashlib.sha256(found[wanted]).hexdigest()
+                known = before.get(name)
+                if known and known["version"] == asset.version and known["sha256"] != digest:
+                    raise SystemExit(f"{name}: {asset.package} {asset.version} gave other bytes than before: refused")
+                (VENDOR / name).write_bytes(found[wanted])
+                entries.append({
+                    "file": name, "package": asset.package, "version": asset.version, "from": wanted, "sha256": digest,
+                    "licence": asset.licence, "licence_file": licence_name,
+                })
+    (VENDOR / "MANIFEST.json").write_text(json.dumps({"assets": entries}, indent=2) + "\n", encoding="utf-8")
+    for entry in entries:
+        print(f"{entry['file']}  {entry['package']} {entry['version']}  {entry['sha256']}  {entry['licence']}")
+
+
+def read_manifest() -> list[dict[str, Any]]:
+    """The entries of MANIFEST.json; none when there is no such file yet."""
+    path = VENDOR / "MANIFEST.json"
+    return list(json.loads(path.read_text(encoding="utf-8"))["assets"]) if path.is_file() else []
+
+
+def check() -> list[str]:
+    """What is wrong with the files that are there, a line each."""
+    entries = read_manifest()
+    wrong = []
+    for entry in entries:
+        path = VENDOR / entry["file"]
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
+            wrong.append(f"{entry['file']}: missing, or other bytes than the manifest says")
+        if not (VENDOR / entry["licence_file"]).is_file():
+            wrong.append(f"{entry['licence_file']}: missing")
+    known = {e["file"] for e in entries} | {e["licence_file"] for e in entries} | {"MANIFEST.json"}
+    return wrong + [f"{path.name}: not in the manifest" for path in sorted(VENDOR.iterdir()) if path.name not in known]
+
+
+def main() -> None:
+    """Refresh, or with `--check` compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    if not parser.parse_args().check:
+        refresh()
+    elif wrong := check():
+        sys.exit("\n".join(wrong))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""The application: routers, guard, static files."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+import workingpapers
+from workingpapers.lab import Lab, Settings, Store
+from workingpapers.papers import Catalogue, load_catalogue
+
+from . import api, errors, forms, pages, run_pages
+from .guard import LOCAL_HOSTS, Guard
+from .rendering import STATIC
+from .site import Site
+from .tokens import load_key
+from .warmup import queue_untried
+
+
+class HubSettings(BaseSettings):
+    """Settings of the site alone.
+
+    Attributes:
+        hosts: names, parted by commas, under which it may be reached besides localhost. `WORKINGPAPERS_HOSTS`.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="WORKINGPAPERS_", extra="ignore")
+
+    hosts: str = Field("", description="names parted by commas")
+
+    def allowed(self) -> tuple[str, ...]:
+        """All names under which the site answers."""
+        return (*LOCAL_HOSTS, *(h.strip() for h in self.hosts.split(",") if h.strip()))
+
+
+def create_app(settings: Settings | None = None, *, catalogue: Catalogue | None = None, lab: Lab | None = None,
+               hosts: Iterable[str] | None = None, warmup: bool = False) -> FastAPI:
+    """The site as an ASGI application. It runs no claim itself: a worker on the same store does.
+
+    Args:
+        settings: where the store lies; by default from the environment.
+        catalogue: the papers; by default those of this package and of plug-ins.
+        lab: in place of both.
+        hosts: names in the Host header that are answered; by default localhost and `WORKINGPAPERS_HOSTS`.
+        warmup: on start, queue the smoke runs of claims that were never tried here.
+    """
+    lab = lab or Lab(Store(settings), catalogue or load_catalogue())
+    site = Site(lab, load_key(lab.store.settings.home))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if warmup:
+            queue_untried(lab)
+        yield
+        site.stopping.set()
+
+    app = FastAPI(title="Working Papers", version=workingpapers.__version__, description=api.DESCRIPTION, lifespan=lifespan,
+                  docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.site = site
+    app.include_router(api.router)
+    app.include_router(pages.router)
+    app.include_router(run_pages.router)
+    app.include_router(forms.router)
+    app.mount("/static", _Static(directory=STATIC), name="static")
+
+    @app.get("/openapi.json", include_in_schema=False)
+    def openapi() -> JSONResponse:
+        return JSONResponse(app.openapi())
+
+    errors.install(app)
+    app.add_middleware(Guard, hosts=HubSettings().allowed() if hosts is None else hosts, respond=errors.respond, crashed=errors.crashed)
+    return app
+
+
+class _Static(StaticFiles):
+    """Files of ours; addresses carry a hash of the bytes, so they may be kept for good."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        if b"v=" in scope.get("query_string", b""):
+            response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        return response

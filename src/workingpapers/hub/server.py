@@ -1,0 +1,144 @@
+"""`workingpapers serve`: the web server, and one worker process that it keeps alive."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import webbrowser
+from collections.abc import Iterable, Iterator
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from workingpapers.lab import Settings
+
+from .app import HubSettings, create_app
+from .site import Site
+
+log = logging.getLogger("workingpapers.hub")
+
+LONGEST_PAUSE = 30.0
+GOOD_TIME = 60.0
+GRACE = 10.0
+
+
+class PortInUse(OSError):
+    """Another program listens on that port; the text says what to do."""
+
+
+class Worker:
+    """Keeps one worker process of the queue alive: started again when it dies, after a pause that grows while it keeps dying.
+
+    The worker ends with this process, however that ends.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._command = [sys.executable, "-m", "workingpapers.lab.worker", "--with-parent"]
+        self._environment = {**os.environ, "WORKINGPAPERS_HOME": str(settings.home), "WORKINGPAPERS_CACHE": str(settings.cache),
+                             "WORKINGPAPERS_DATABASE": settings.database, "WORKINGPAPERS_WORKERS": str(settings.workers)}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="worker-watch", daemon=True)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.starts = 0
+
+    def __enter__(self) -> Worker:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        pause = 0.5
+        while not self._stop.is_set():
+            began = time.monotonic()
+            # A session of its own: Ctrl-C in the terminal reaches this process alone, which then ends the worker in good order.
+            process = self.process = subprocess.Popen(self._command, env=self._environment, stdin=subprocess.DEVNULL,
+                                                      start_new_session=True)
+            self.starts += 1
+            while process.poll() is None:
+                if self._stop.wait(0.2):
+                    _end(process)
+                    return
+            pause = 0.5 if time.monotonic() - began > GOOD_TIME else min(2 * pause, LONGEST_PAUSE)
+            log.warning("the worker ended with code %s; started again in %.0f s", process.returncode, pause)
+            self._stop.wait(pause)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask the worker to put its run back and end; after a while, end it and what it started."""
+    process.terminate()
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+class _Server(uvicorn.Server):
+    """Ends live streams as soon as it is told to stop, since it waits for open answers."""
+
+    def __init__(self, config: uvicorn.Config, site: Site) -> None:
+        super().__init__(config)
+        self._site = site
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._site.stopping.set()
+        super().handle_exit(sig, frame)
+
+
+def serve(host: str = "127.0.0.1", port: int = 8400, *, warmup: bool = True, open_browser: bool = False, worker: bool = True,
+          settings: Settings | None = None, hosts: Iterable[str] | None = None, app: FastAPI | None = None) -> None:
+    """Serve the site until Ctrl-C or SIGTERM.
+
+    Args:
+        host: address to bind; anything but this machine's own needs its name among `hosts`.
+        port: 0 takes a free one.
+        warmup: queue the smoke runs of claims that were never tried here.
+        open_browser: show the site once it answers.
+        worker: run queued claims too; without it, start `python -m workingpapers.lab.worker` elsewhere on the same store.
+        settings: where the store lies.
+        hosts: names in the Host header that are answered; localhost, `host` and `WORKINGPAPERS_HOSTS` by default.
+        app: in place of `create_app(...)`.
+
+    Raises:
+        PortInUse: another program has the port.
+    """
+    settings = settings or Settings()
+    with _listening(host, port) as listener:
+        names = (*HubSettings().allowed(), f"[{host}]" if ":" in host else host) if hosts is None else hosts
+        app = app or create_app(settings, hosts=names, warmup=warmup)
+        address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5, lifespan="on")
+        server = _Server(config, app.state.site)
+        with Worker(settings) if worker else contextlib.nullcontext():
+            print(f"Working Papers: {address}  (Ctrl-C ends it)", flush=True)
+            if open_browser:
+                threading.Timer(0.5, webbrowser.open, [address]).start()
+            with contextlib.suppress(KeyboardInterrupt):
+                server.run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            raise PortInUse(f"cannot listen on {host}:{port} ({error.strerror}): choose another with --port") from error
+        listener.set_inheritable(False)
+        yield listener
+
+

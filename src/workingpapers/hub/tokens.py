@@ -1,0 +1,65 @@
+"""Form tokens: a form of this site carries a token that only this site can make for this visitor."""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import os
+import re
+import secrets
+from hashlib import sha256
+from pathlib import Path
+
+VISITOR_COOKIE = "wp_visitor"
+TOKEN_FIELD = "token"
+KEY_FILE = "hub.key"
+
+
+def load_key(home: Path) -> bytes:
+    """The site's secret: made on the first start, readable by its owner alone, shared by all processes of this data directory."""
+    path = home / KEY_FILE
+    home.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        draft = home / f"{KEY_FILE}.{os.getpid()}.{secrets.token_hex(4)}"
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(secrets.token_bytes(32))
+        with contextlib.suppress(FileExistsError):  # another process of this site was first: its key counts
+            os.link(draft, path)
+        draft.unlink()
+    return _read_key(path)
+
+
+def _read_key(path: Path) -> bytes:
+    key = path.read_bytes()
+    if len(key) != 32:
+        raise ValueError(f"{path} does not hold a key of 32 bytes: delete it, a new one is made")
+    return key
+
+
+def new_visitor() -> str:
+    """A random name for a browser that has none yet."""
+    return secrets.token_urlsafe(24)
+
+
+def is_visitor(value: str | None) -> bool:
+    """Whether a cookie's value looks like one of ours.
+
+    >>> is_visitor(new_visitor()), is_visitor("x"), is_visitor(None)
+    (True, False, False)
+    """
+    return value is not None and re.fullmatch(r"[A-Za-z0-9_-]{32}", value) is not None
+
+
+def form_token(key: bytes, visitor: str) -> str:
+    """The token of this visitor's forms."""
+    return hmac.new(key, b"form:" + visitor.encode(), sha256).hexdigest()
+
+
+def is_valid(key: bytes, visitor: str | None, token: str) -> bool:
+    """Whether a form came from a page that this site gave to this visitor.
+
+    >>> key, visitor = b"k" * 32, new_visitor()
+    >>> is_valid(key, visitor, form_token(key, visitor)), is_valid(key, visitor, "0"), is_valid(key, None, "")
+    (True, False, False)
+    """
+    return visitor is not None and is_visitor(visitor) and hmac.compare_digest(form_token(key, visitor).encode(), token.encode())
