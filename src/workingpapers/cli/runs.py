@@ -174,8 +174,8 @@ def _print_runs(claims: list[dict[str, Any]], *, details: bool) -> None:
     colours = {"holds": "green", "partly": "yellow", "fails": "red"}
     out = Console(highlight=False)
     table = Table(box=None, pad_edge=False)
-    for heading in ("claim", "verdict", "measured", "interval", "threshold", "seeds", "trials", "seconds"):
-        table.add_column(heading, overflow="fold")
+    for heading in ("claim", "verdict", "measured", "interval", "against", "seeds", "trials", "seconds"):
+        table.add_column(heading, overflow="fold", no_wrap=heading in ("claim", "verdict", "interval"))
     for c in claims:
         threshold = span(c["threshold"]) if isinstance(c["threshold"], list) else figure(c["threshold"])
         tried = f"{c['trials']}" + (f", {c['reused_trials']} reused" if c["reused_trials"] else "")
