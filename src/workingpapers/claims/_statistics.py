@@ -55,7 +55,8 @@ def mean(values: Sequence[float]) -> float:
 
 def _is_constant(x: np.ndarray) -> bool:
     """No spread beyond the last bits of the numbers themselves."""
-    return bool(np.ptp(x) <= 1e-14 * np.abs(x).max())
+    with np.errstate(over="ignore"):
+        return bool(np.ptp(x) <= 1e-14 * np.abs(x).max())
 
 
 def bca_interval(values: Sequence[float], level: float = 0.95, resamples: int = 4999, seed: int = 0) -> Interval:

@@ -69,7 +69,7 @@ def side_by_side(contenders: Mapping[str, Callable[[], object]], *, repeats: int
     Args:
         contenders: name -> function without arguments. Calls shorter than 2 ms are repeated within a sample.
         repeats: rounds that count, 3 at least.
-        warmup: rounds that do not.
+        warmup: calls of each before that, which do not; one is made even at 0, to see how long a call takes.
         threads: processor threads for numpy, torch and numba; None leaves them as they are.
 
     Returns:
@@ -81,6 +81,10 @@ def side_by_side(contenders: Mapping[str, Callable[[], object]], *, repeats: int
     """
     if repeats < MIN_SEEDS:
         raise ValueError(f"repeats is {repeats}: {MIN_SEEDS} at least")
+    if warmup < 0:
+        raise ValueError(f"warmup is {warmup}: 0 at least")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads is {threads}: 1 at least, or None")
     if not contenders:
         raise ValueError("contenders is empty")
     names = list(contenders)
@@ -91,6 +95,9 @@ def side_by_side(contenders: Mapping[str, Callable[[], object]], *, repeats: int
             for name in names if turn % 2 == 0 else reversed(names):
                 samples[name].append(_sample(contenders[name], inner[name]))
             gc.collect(0)
+    for name, s in samples.items():
+        if not min(s) > 0:
+            raise ValueError(f"{name} took no measurable time")
     noisy, why = _restless(samples)
     return SideBySide({name: Timing(tuple(s)) for name, s in samples.items()}, noisy, why)
 
