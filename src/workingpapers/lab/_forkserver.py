@@ -3,7 +3,8 @@
 Run as `python -m workingpapers.lab._forkserver FD`: FD is a Unix socket to the driver. The driver sends JSON lines,
 each with two descriptors (the job's socket and a log file); the server forks, and tells of births and deaths.
 A fork is safe only because this process never ran a tensor operation or a parallel kernel and holds no thread.
-When the driver goes away, every child's process group is killed.
+When the driver goes away, every child is killed with all that it started. On Linux server and children adopt orphans, so
+that a process that left its trial's group (`setsid`, a double fork) is found when the trial ends.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import socket
 import sys
 from typing import Any
 
+import psutil
+
 MAX_HEADER = 1 << 16
 MAX_FILE_BYTES = 16 << 30
 
@@ -29,6 +32,7 @@ def main() -> None:
     control.set_inheritable(False)
     start = json.loads(_line(control))
     sys.path[:] = start["path"]
+    _adopt_orphans()
     for name in start["preload"]:
         # What cannot be imported here is reported by the job that needs it.
         with contextlib.suppress(BaseException):
@@ -66,9 +70,13 @@ def serve(control: socket.socket, wake: int) -> None:
                 os.setpgid(pid, pid)
             children.add(pid)
             _send(control, {"born": pid, "job": json.loads(header)["job"]})
+    family = psutil.Process().children(recursive=True)
     for pid in children:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
+    for process in family:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
 
 
 def _child(control: socket.socket, fds: list[int]) -> None:
@@ -80,6 +88,7 @@ def _child(control: socket.socket, fds: list[int]) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         os.setpgid(0, 0)
         _die_with_parent()
+        _adopt_orphans()
         control.close()
         job_socket = socket.socket(fileno=fds[0])
         _to_log(fds[1])
@@ -88,7 +97,7 @@ def _child(control: socket.socket, fds: list[int]) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_FILE_BYTES, MAX_FILE_BYTES))
         from workingpapers.lab._jobs import run_one
 
-        run_one(job_socket.makefile("rb"), job_socket.makefile("wb"))
+        run_one(job_socket.makefile("rb").readline(), job_socket.makefile("wb"))
         code = 0
     finally:
         sys.stdout.flush()
@@ -105,20 +114,38 @@ def _to_log(fd: int) -> None:
 
 def _die_with_parent() -> None:
     """Ask Linux to kill this child when the server dies."""
+    server = os.getppid()
+    _prctl(1, signal.SIGKILL)
+    if os.getppid() != server:
+        os._exit(1)  # it died in between
+
+
+def _adopt_orphans() -> None:
+    _prctl(36, 1)
+
+
+def _prctl(option: int, value: int) -> None:
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 def _reap(control: socket.socket, children: set[int]) -> None:
-    while True:
-        try:
+    died = False
+    with contextlib.suppress(ChildProcessError):
+        while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid == 0:
-            return
-        children.discard(pid)
-        _send(control, {"died": pid, "status": os.waitstatus_to_exitcode(status)})
+            if pid == 0:
+                break
+            died = True
+            if pid in children:
+                children.discard(pid)
+                _send(control, {"died": pid, "status": os.waitstatus_to_exitcode(status)})
+    if died:
+        # A trial adopts what it started; what it leaves comes here when it is dead.
+        for process in psutil.Process().children():
+            if process.pid not in children:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
 
 
 def _send(control: socket.socket, what: dict[str, Any]) -> None:
