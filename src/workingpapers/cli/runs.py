@@ -85,7 +85,7 @@ def list_runs(
 
     table = Table(box=None, pad_edge=False)
     for heading in ("run", "paper", "claim", "scale", "state", "verdict", "seconds", "when"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold", no_wrap=heading in ("run", "claim"))
     for r in found:
         table.add_row(r["run_id"], r["paper"], r["claim"], r["scale"], r["state"], r["verdict"] or "", f"{r['seconds']:.1f}",
                       str(r["created_at"])[:16])
