@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch.fx
 from torch import Tensor, nn
 
 from workingpapers.papers.cas_vit.mixer import ConvAdditiveTokenMixer, depthwise
@@ -13,6 +14,8 @@ from workingpapers.parts.vision.mixers import check_map, checked_dim
 ensure_torchvision()
 from timm.layers.drop import DropPath  # noqa: E402
 from timm.layers.mlp import Mlp  # noqa: E402
+
+torch.fx.wrap("check_map")
 
 
 class LocalIntegration(nn.Module):

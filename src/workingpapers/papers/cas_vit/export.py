@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -63,15 +64,19 @@ def export_onnx(
     free = {0: batch}
     if dynamic_size:
         free |= {2: torch.export.Dim("height", min=smallest, max=8192), 3: torch.export.Dim("width", min=smallest, max=8192)}
-    images = torch.zeros(2, model.in_chans, height, width)
+    write_onnx(network.eval(), path, torch.zeros(2, model.in_chans, height, width), free)
+    model.train(training)
+    return path
+
+
+def write_onnx(network: nn.Module, path: Path, images: torch.Tensor, free: dict[int, Any] | None) -> None:
+    """Export any network of images, traced with `images`; `free` names the axes that stay free."""
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # the exporter warns about its own internals
         program = torch.onnx.export(
-            network.eval(), (images,), dynamo=True, input_names=["images"], output_names=["logits"],
-            dynamic_shapes=(free,), opset_version=18, optimize=True,
+            network, (images,), dynamo=True, input_names=["images"], output_names=["logits"],
+            dynamic_shapes=None if free is None else (free,), opset_version=18, optimize=True,
         )  # fmt: skip
-    model.train(training)
     if program is None:
         raise RuntimeError("the exporter returned nothing")
     program.save(path)
-    return path

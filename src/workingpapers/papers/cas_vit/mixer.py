@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import torch.fx
 from torch import Tensor, nn
 
 from workingpapers.parts.vision.mixers import check_map, checked_dim
+
+torch.fx.wrap("check_map")  # a trace keeps the check as one call
 
 
 def depthwise(dim: int, kernel_size: int = 3) -> nn.Conv2d:

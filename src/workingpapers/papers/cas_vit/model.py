@@ -187,7 +187,7 @@ class CasViT(nn.Module):
         fine = [
             (r"^stages\.(\d+)\.downsample", (0,)),
             (r"^stages\.(\d+)\.blocks\.(\d+)", None),
-            (r"^(norm|feature_norms)", (99999,)),
+            (r"^(?:norm|feature_norms)", (99999,)),
         ]
         return {"stem": r"^patch_embed", "blocks": r"^stages\.(\d+)" if coarse else fine}
 
