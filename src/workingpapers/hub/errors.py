@@ -19,6 +19,7 @@ log = logging.getLogger("workingpapers.hub")
 SENTENCES = {
     404: "There is nothing at this address.",
     405: "This address does not take that kind of request.",
+    413: "The request carries more than this site takes.",
 }
 
 

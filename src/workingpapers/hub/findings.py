@@ -94,8 +94,8 @@ class CheckView:
     def measured(self) -> str:
         """Estimate and interval in words; the worst value seen for checks that hold trial by trial."""
         if self.counts:
-            worst = f"; worst {words.quantity(self.estimate, self.unit)}" if self.kind == "bound" and self.estimate is not None else ""
-            return f"{self.counts} trials agree{worst}"
+            worst = f", worst {words.quantity(self.estimate, self.unit)}" if self.kind == "bound" and self.estimate is not None else ""
+            return f"{self.counts} trials{worst}"
         return ruler.measured_words(self.estimate, self.interval, self.unit)
 
     @cached_property

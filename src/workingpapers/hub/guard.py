@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from fastapi import Request
 from fastapi.responses import Response
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .problems import Problem
@@ -30,8 +31,11 @@ HEADERS = {
 }
 
 
-class TooLarge(Exception):
-    """The body went over the limit while it was read."""
+class TooLarge(HTTPException):
+    """The body went over the limit while it was read. An HTTP exception, since those pass through the body parser unchanged."""
+
+    def __init__(self) -> None:
+        super().__init__(413)
 
 
 class Guard:
@@ -72,9 +76,6 @@ class Guard:
             return
         try:
             await self.app(scope, self._counted(receive), sending)
-        except TooLarge:
-            if not started:
-                await self.respond(request, self._too_large())(scope, receive, sending)
         except Exception as error:
             if started:
                 raise

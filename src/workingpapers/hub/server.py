@@ -30,6 +30,14 @@ GOOD_TIME = 60.0
 GRACE = 10.0
 
 
+# As `python -m workingpapers.lab.worker --with-parent`, but it also ends when this process died while it was loading.
+START_WORKER = """
+import os, sys
+from workingpapers.lab.worker import main
+sys.exit(main() if os.getppid() == int(sys.argv[2]) else 0)
+"""
+
+
 class PortInUse(OSError):
     """Another program listens on that port; the text says what to do."""
 
@@ -41,7 +49,7 @@ class Worker:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._command = [sys.executable, "-m", "workingpapers.lab.worker", "--with-parent"]
+        self._command = [sys.executable, "-c", START_WORKER, "--with-parent", str(os.getpid())]
         self._environment = {**os.environ, "WORKINGPAPERS_HOME": str(settings.home), "WORKINGPAPERS_CACHE": str(settings.cache),
                              "WORKINGPAPERS_DATABASE": settings.database, "WORKINGPAPERS_WORKERS": str(settings.workers)}
         self._stop = threading.Event()
@@ -125,8 +133,21 @@ def serve(host: str = "127.0.0.1", port: int = 8400, *, warmup: bool = True, ope
             print(f"Working Papers: {address}  (Ctrl-C ends it)", flush=True)
             if open_browser:
                 threading.Timer(0.5, webbrowser.open, [address]).start()
-            with contextlib.suppress(KeyboardInterrupt):
+            with contextlib.suppress(KeyboardInterrupt), _sigterm_as_interrupt():
                 server.run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Uvicorn raises the signal that ended it once more; SIGTERM's own effect would leave no time to end the worker."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager
