@@ -25,8 +25,8 @@ WIDTH = 520
 VEGA_LITE = "6.4"
 
 
-def draw_run(store: Store, run_pk: int, facts: ClaimFacts | None, own: Sequence[Mapping[str, Any]]) -> None:
-    """Draw the verdict plot and the claim's own plots of a run; replaces what was drawn before."""
+def draw_run(store: Store, run_pk: int, facts: ClaimFacts | None, own: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Draw the verdict plot and the claim's own plots of a run; replaces what was drawn before. Returns what went wrong, a line a plot."""
     with store.reading() as session:
         row = session.get_one(RunRow, run_pk)
         run = read.run(session, row.run_id)
@@ -34,15 +34,20 @@ def draw_run(store: Store, run_pk: int, facts: ClaimFacts | None, own: Sequence[
         specs = [("verdict", "Arms with their intervals, and the checks against their thresholds", verdict_spec(run, facts))]
         run_id = run.run_id
     specs += [(str(p["plot"]), str(p["title"]), dict(p["spec"])) for p in own]
-    files = []
+    files, failed = [], []
     folder = store.settings.artefacts / run_id
     folder.mkdir(parents=True, exist_ok=True)
     for order, (name, title, spec) in enumerate(specs):
         if not spec:
             continue
         paths = {}
-        for theme in THEMES:
-            for kind, content in render(spec, theme).items():
+        try:
+            drawn = {theme: render(spec, theme) for theme in THEMES}
+        except ValueError as error:
+            failed.append(f"the plot {name} failed: {' '.join(str(error).split())[:300]}")
+            continue
+        for theme, kinds in drawn.items():
+            for kind, content in kinds.items():
                 path = folder / f"{_slug(name)}.{theme}.{kind}"
                 path.write_bytes(content)
                 paths[f"{theme}.{kind}"] = f"{run_id}/{path.name}"
@@ -52,6 +57,7 @@ def draw_run(store: Store, run_pk: int, facts: ClaimFacts | None, own: Sequence[
         row.files.clear()
         session.flush()
         row.files.extend(files)
+    return failed
 
 
 def render(spec: Mapping[str, Any], theme: str) -> dict[str, bytes]:
@@ -149,7 +155,8 @@ def _check_panel(check: Mapping[str, Any], facts: ClaimFacts | None) -> dict[str
         layers.append({"data": {"values": [{"r": reported}]},
                        "mark": {"type": "point", "shape": "diamond", "filled": False, "size": 90, "strokeWidth": 1.5, "color": "#8a857a"},
                        "encoding": {"x": {**x, "field": "r"}}})
-    subtitle = f"{check['rule']} ({side})" + (", hollow diamond: the paper" if reported is not None else "")
+    said = [] if check["name"] == check["rule"] else [check["rule"]]
+    subtitle = ", ".join([*said, side, *(["hollow diamond: the paper"] if reported is not None else [])])
     return {"width": WIDTH, "height": 30, "layer": layers,
             "title": {"text": text, "subtitle": subtitle, "fontSize": 11, "subtitleFontSize": 10}}
 
