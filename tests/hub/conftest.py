@@ -108,8 +108,8 @@ _numbers = itertools.count(1)
 def check(**over: Any) -> dict[str, Any]:
     """The body of a check as the lab stores it."""
     return {"name": "error of many / few < 0.5", "rule": "error of many / few < 0.5", "kind": "compare", "verdict": "holds",
-            "estimate": 0.2, "interval": [0.1, 0.4], "threshold": 0.5, "better": "lower", "scale": "log", "n_seeds": 12, "counts": None, "headline": True,
-            "group": [], "reason": "", "metric": "error", "point": None, "also": {}} | over
+            "estimate": 0.2, "interval": [0.1, 0.4], "threshold": 0.5, "better": "lower", "scale": "log", "n_seeds": 12, "counts": None,
+            "headline": True, "group": [], "reason": "", "metric": "error", "point": None, "also": {}} | over
 
 
 @pytest.fixture

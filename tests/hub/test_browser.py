@@ -23,8 +23,9 @@ WIDE = "document.documentElement.scrollWidth"
 def history(add_run):
     """A site with one of each verdict, a plotless run and a broken one."""
     run_id = add_run()
-    add_run("always-counted", "fails", checks=[check(kind="bound", counts=[2, 3], estimate=1.0, interval=None, threshold=0.0,
-                                                     scale="linear", verdict="fails", name="lost of count <= 0 in every trial " + "x" * 80)])
+    add_run("always-counted", "fails", checks=[check(
+        kind="bound", counts=[2, 3], estimate=1.0, interval=None, threshold=0.0, scale="linear", verdict="fails",
+        name="lost of count <= 0 in every trial " + "x" * 80)])
     add_run("slow", "partly", checks=[check(verdict="partly", metric="landed", scale="linear", estimate=-3.0, interval=[-4.0, 12.0],
                                             threshold=-1.0, better="higher"), check(verdict="inconclusive", headline=False)])
     return run_id
@@ -166,7 +167,7 @@ def test_a_full_queue_is_said_in_place(open_page, lab):
     open_page.expected += ["status of 429", "Response Status Error Code 429"]
     page = open_page("/papers/coin")
     answer = page.evaluate("""async () => { const form = document.querySelector('#panel-claim-coin-always-counted form');
-        const button = form.querySelector('button'); 
+        const button = form.querySelector('button');
         const done = new Promise(r => document.addEventListener('htmx:afterSwap', r, {once: true}));
         button.click(); await done; return document.getElementById('notice').innerText; }""")
     assert "Too many runs are waiting" in answer

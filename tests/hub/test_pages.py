@@ -118,6 +118,16 @@ def test_exact_and_bound_claims_show_counts_in_place_of_a_ruler(client, history)
     assert not line.xpath(".//*[contains(@class,'ruler')]")
 
 
+def test_a_verdict_against_its_headline_names_the_check_that_made_it(client, add_run):
+    run_id = add_run(verdict="fails", checks=[check(), check(name="the control loses", verdict="fails", headline=False),
+                                              check(name="faster", verdict="inconclusive", headline=False)])
+    line = tree_of(client.get("/")).get_element_by_id("claim-coin-more-is-better")
+    assert "fails: the control loses" in line.text_content()
+    assert line.xpath(".//*[contains(@class,'point holds')]")  # the ruler is the headline's own
+    for address in ("/papers/coin", f"/runs/{run_id}"):
+        assert "fails: the control loses" in tree_of(client.get(address)).text_content()
+
+
 def test_untested_gives_its_reason_and_no_ruler(client, add_run):
     add_run("slow", "untested", checks=[check(verdict="untested")], reason="the package gold is not installed here")
     line = tree_of(client.get("/")).get_element_by_id("claim-coin-slow")
@@ -179,6 +189,7 @@ def test_order_filter_and_days(client):
     assert len(titles("/?task=tossing coins")) == 1
     assert len(titles("/?q=HOSTILE")) == 1
     assert titles("/?q=hostile dice") == []
+    assert titles("/?runs=yes") == titles("/?q=hostile")
     assert "No paper matches" in client.get("/?q=zzz").text
     assert len(titles("/papers/date/2025-12-26")) == 2
     assert titles("/papers/date/2025-12-25") == []
@@ -211,6 +222,7 @@ def test_run_page_shows_everything(client, history, add_run):
         assert words in text
     old = client.get(f"/runs/{add_run(code_hash='0' * 64)}").text
     assert "made with an earlier version" in old
+    assert "earlier version" in tree_of(client.get("/")).get_element_by_id("claim-coin-more-is-better").text_content()
     assert "made with an earlier version" not in text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
@@ -59,6 +60,7 @@ def create_app(settings: Settings | None = None, *, catalogue: Catalogue | None 
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         if warmup:
             queue_untried(lab)
+        threading.Thread(target=site.learn_codes, name="codes", daemon=True).start()
         yield
         site.stopping.set()
 

@@ -129,6 +129,17 @@ class Finding:
         return next((c for c in self.checks if c.is_headline), self.checks[0] if self.checks else None)
 
     @property
+    def decided_by(self) -> str:
+        """The checks that made the verdict another than the headline's, in words; empty where they agree."""
+        if self.headline is None or self.headline.verdict == self.verdict or self.verdict in (Verdict.HOLDS, Verdict.UNTESTED):
+            return ""
+        others = [c for c in self.checks if c.verdict == self.verdict] or [c for c in self.checks if c.verdict != Verdict.HOLDS]
+        if not others:
+            return ""
+        more = f", and {len(others) - 1} more" if len(others) > 1 else ""
+        return f"{others[0].verdict}: {others[0].name}{more}"
+
+    @property
     def place(self) -> str:
         return {"here": "here", "imported": "on another machine", "reference": "on the reference machine"}[self.origin]
 
@@ -162,6 +173,7 @@ class ClaimView:
         active: a run that waits or is under way.
         broken: the newest run, when it ended without a verdict.
         took: seconds that a run took here, by scale.
+        code: hash of the code that would run now, where it was looked up.
     """
 
     paper: Paper
@@ -171,6 +183,12 @@ class ClaimView:
     active: RunRow | None = None
     broken: RunRow | None = None
     took: Mapping[str, float] = field(default_factory=dict)
+    code: str = ""
+
+    @property
+    def is_older(self) -> bool:
+        """Whether what is shown was made with other code than the paper has now, as far as that is known."""
+        return self.shown is not None and is_older(self.shown, self.code)
 
     @property
     def shown(self) -> Finding | None:
@@ -194,7 +212,8 @@ class ClaimView:
     def buttons(self) -> tuple[ScaleButton, ...]:
         if not self.runs:
             return ()
-        return tuple(ScaleButton(s, self.facts.scales[s], *self._time(s)) for s in SCALES if s in self.facts.scales)
+        going_on = self.active.scale if self.active is not None and self.active.state == "running" else None
+        return tuple(ScaleButton(s, self.facts.scales[s], *self._time(s)) for s in SCALES if s in self.facts.scales and s != going_on)
 
     def _time(self, scale: Literal["smoke", "small", "full"]) -> tuple[str, bool]:
         if scale in self.took:

@@ -32,34 +32,35 @@ Words = Annotated[str, Query(max_length=200)]
 
 @router.api_route("/", methods=READ)
 @router.api_route("/papers", methods=READ)
-def feed(request: Request, site: SiteOf, task: Words = "", q: Words = "", number: Annotated[int, Query(alias="page", ge=1, le=10_000)] = 1,
-         ) -> Response:
+def feed(request: Request, site: SiteOf, task: Words = "", q: Words = "", runs: Words = "",
+         number: Annotated[int, Query(alias="page", ge=1, le=10_000)] = 1) -> Response:
     """Papers by the day they were listed, newest publication first within a day."""
-    return _feed(request, site, list(site.lab.catalogue), task, q, number)
+    return _feed(request, site, list(site.lab.catalogue), task, q, runs, number)
 
 
 @router.api_route("/papers/date/{day}", methods=READ)
-def feed_of_day(request: Request, site: SiteOf, day: str, task: Words = "", q: Words = "",
+def feed_of_day(request: Request, site: SiteOf, day: str, task: Words = "", q: Words = "", runs: Words = "",
                 number: Annotated[int, Query(alias="page", ge=1, le=10_000)] = 1) -> Response:
     """Papers that were listed on one day."""
     try:
         wanted = dt.date.fromisoformat(day)
     except ValueError:
         raise Problem(404, "No such day", "A day is written as 2025-12-26.") from None
-    return _feed(request, site, [p for p in site.lab.catalogue if p.facts.listed == wanted], task, q, number, wanted)
+    return _feed(request, site, [p for p in site.lab.catalogue if p.facts.listed == wanted], task, q, runs, number, wanted)
 
 
-def _feed(request: Request, site: Site, papers: list[Paper], task: str, q: str, number: int, day: dt.date | None = None) -> Response:
+def _feed(request: Request, site: Site, papers: list[Paper], task: str, q: str, runs: str, number: int,
+          day: dt.date | None = None) -> Response:
     tasks = sorted({p.facts.task for p in site.lab.catalogue})
-    matching = [p for p in papers if (not task or p.facts.task == task) and matches(p, q)]
+    matching = [p for p in papers if (not task or p.facts.task == task) and (not runs or p.status == "runs") and matches(p, q)]
     shown = matching[(number - 1) * PER_PAGE : number * PER_PAGE]
     days = [(d, list(group)) for d, group in itertools.groupby(shown, key=lambda p: p.facts.listed)]
     with site.lab.store.reading() as session:
         views = site.claim_views(session, site.lab.catalogue)
         trying = _trying(site, session, views)
         return page(request, "feed.html", days=days, views=views, tally=tally(v for vs in views.values() for v in vs), tasks=tasks,
-                    task=task, q=q, number=number, pages=-(-len(matching) // PER_PAGE), found=len(matching), day=day, trying=trying,
-                    since=now().isoformat(), broken=site.lab.catalogue.broken, changed=())
+                    task=task, q=q, runs=runs, number=number, pages=-(-len(matching) // PER_PAGE), day=day,
+                    trying=trying, since=now().isoformat(), broken=site.lab.catalogue.broken, changed=())
 
 
 @router.api_route("/now", methods=READ)
@@ -102,7 +103,9 @@ def claims(request: Request, site: SiteOf, verdict: Words = "", task: Words = ""
         every = [v for vs in site.claim_views(session, site.lab.catalogue).values() for v in vs]
         wanted = {"untried": ("untried", *UNDER_WAY), "": known}.get(verdict, (verdict,))
         shown = [v for v in every if v.state in wanted and (not task or v.paper.facts.task == task)]
-        return page(request, "claims.html", views=shown, verdict=verdict, tally=tally(every), task=task)
+        shown.sort(key=lambda v: not v.runs)  # what can be tried stands first; the order of the feed is kept otherwise
+        groups = [(group[0].paper, group) for _, found in itertools.groupby(shown, key=lambda v: v.paper.slug) if (group := list(found))]
+        return page(request, "claims.html", groups=groups, verdict=verdict, tally=tally(every), task=task)
 
 
 @router.api_route("/claims/{slug}/{claim_id}", methods=READ)
