@@ -18,7 +18,8 @@ class Executor(Protocol):
 
     def __exit__(self, *_: object) -> None: ...
 
-    def call(self, job: Answer, on_progress: Callable[[Answer], None] | None = None, time_limit: float | None = 600.0) -> list[Answer]:
+    def call(self, job: Answer, on_progress: Callable[[Answer], None] | None = None, time_limit: float | None = 600.0,
+             while_waiting: Callable[[], None] = lambda: None) -> list[Answer]:
         """Run one job to its end on this machine."""
         ...
 

@@ -31,6 +31,8 @@ def perform(job: Answer, tell: Tell) -> None:
     """Do one job. Whatever goes wrong is told, never raised."""
     try:
         made = find_claim(job["module"], job["claim"])
+        if job["scale"] not in made.scales and not job.get("points"):
+            raise Untested(f"this claim has no {job['scale']} scale; there is {', '.join(made.scales) or 'none'}")
         set_threads(int(job.get("threads") or made.threads))
         kinds = {"plan": _plan, "prepare": _prepare, "trial": _trial, "decide": _decide, "plots": _plots}
         kinds[job["kind"]](made, job, tell)
@@ -96,9 +98,12 @@ def named_object(path: str) -> Any:
     module, _, name = path.partition(":")
     if not module or not name:
         raise ValueError(f"--point is {path!r}: write module:object")
-    found: Any = importlib.import_module(module)
-    for part in name.split("."):
-        found = getattr(found, part)
+    try:
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:  # an ImportError let through would pass for a package that the paper lacks
+        raise ValueError(f"--point {path}: {error}") from error
     point = found() if isinstance(found, type) or (callable(found) and not hasattr(found, "load")) else found
     if not hasattr(point, "load"):
         raise TypeError(f"--point {path}: a {type(point).__name__} has no load(rng)")
@@ -119,6 +124,7 @@ def _plan(made: Claim, job: Answer, tell: Tell) -> None:
     tell({"end": "ok", "trials": trials, "threads": made.threads, "time_limit": made.time_limit, "memory_gb": made.memory_gb,
           "parts": {p.name: {"timed": p.is_timed, "arms": list(p.arms)} for p in made.parts},
           "arms": {a.name: a.role for a in made.arms.values()},
+          "needs_direction": sorted({leaf.metric for leaf in made.rule.leaves() if leaf.needs_direction}),
           "points": [point_label(p) for p in (points if points is not None else made.points(job["scale"]))]})
 
 
@@ -143,9 +149,9 @@ def _trial(made: Claim, job: Answer, tell: Tell) -> None:
     told = [0.0]
 
     def report(done: float, total: float) -> None:
-        if time.monotonic() - told[0] > 0.2 and total > 0:
+        if time.monotonic() - told[0] > 0.2 and total > 0 and math.isfinite(done):
             told[0] = time.monotonic()
-            tell({"progress": min(1.0, done / total)})
+            tell({"progress": min(max(done / total, 0.0), 1.0)})
 
     start = time.perf_counter()
     for m in made.attempt(part, job["arm"], job["seed"], point, job["scale"], report):
@@ -157,9 +163,14 @@ def _decide(made: Claim, job: Answer, tell: Tell) -> None:
     results = _results(made, job)
     decision = made.decide(results)
     checks = [asdict(c) for c in decision.checks]
-    notes = [note(decision.checks) for note in made.notes]
+    notes, failed = [], []
+    for note in made.notes:
+        try:
+            notes.append(str(note(decision.checks) or "").strip())
+        except Exception:  # the verdict stands without its nuance
+            failed.append(traceback.format_exc())
     tell({"end": "ok", "verdict": str(decision.verdict), "reason": decision.reason, "checks": _jsonable(checks),
-          "note": " ".join(n.strip() for n in notes if n)})
+          "note": " ".join(n for n in notes if n), "failed_notes": failed})
 
 
 def _plots(made: Claim, job: Answer, tell: Tell) -> None:
@@ -167,12 +178,11 @@ def _plots(made: Claim, job: Answer, tell: Tell) -> None:
     for name, draw in made.plots.items():
         try:
             chart = draw(results)
+            if chart is not None:
+                spec = _jsonable(chart if isinstance(chart, dict) else chart.to_dict())
+                tell({"plot": name, "title": (draw.__doc__ or name).strip().split("\n")[0], "spec": spec})
         except Exception:
             tell({"failed_plot": name, "traceback": traceback.format_exc()})
-            continue
-        if chart is not None:
-            spec = chart if isinstance(chart, dict) else chart.to_dict()
-            tell({"plot": name, "title": (draw.__doc__ or name).strip().split("\n")[0], "spec": spec})
     tell({"end": "ok"})
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
-import contextlib
+import importlib.util
+import logging
+import re
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +21,7 @@ from workingpapers.papers.catalogue import Catalogue, Paper, load_catalogue
 
 from . import read
 from ._executors import EXECUTORS
-from ._runner import LEASE, Busy, OnEvent, Runner, is_alive, owner
+from ._runner import LEASE, Busy, NotHere, OnEvent, Runner, is_alive, owner
 from .report import batch_document, run_document
 from .store import RunRow, Store, now
 
@@ -116,7 +119,10 @@ class Lab:
         paper = self.catalogue.find(slug)
         if paper.status != "runs":
             raise LabError(f"{slug} is listed, but has no claims that run yet")
-        wanted = [claims] if isinstance(claims, str) else list(claims) if claims is not None else [c.id for c in paper.facts.claims]
+        named = [claims] if isinstance(claims, str) else list(claims) if claims is not None else [c.id for c in paper.facts.claims]
+        wanted = list(dict.fromkeys(named))
+        if not wanted:
+            raise LabError(f"claims is empty: name some, or leave it out for all; there are: {', '.join(c.id for c in paper.facts.claims)}")
         for claim_id in wanted:
             if claim_id not in {c.id for c in paper.facts.claims}:
                 raise LabError(f"{slug} has no claim {claim_id!r}; there are: {', '.join(c.id for c in paper.facts.claims)}")
@@ -124,12 +130,16 @@ class Lab:
             raise LabError(f"scale is {scale!r}; there are {', '.join(SCALES)}")
         if executor not in EXECUTORS:
             raise LabError(f"executor is {executor!r}; there are {', '.join(EXECUTORS)}")
-        if seeds is not None and not 1 <= seeds <= MAX_SEEDS:
+        if executor == "ray" and importlib.util.find_spec("ray") is None:
+            raise LabError("executor is 'ray', which is not installed here: pip install 'workingpapers[ray]'")
+        if seeds is not None and (isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= MAX_SEEDS):
             raise LabError(f"seeds is {seeds}: give 1 to {MAX_SEEDS}")
         options: dict[str, Any] = {"seeds": seeds, "fresh": fresh}
         if points is not None:
             if not points:
                 raise LabError("points is empty: give at least one workload point")
+            for point in points:
+                _check_point(point)
             options["points"] = [{"object": p} if isinstance(p, str) else {"own": repr(p)[:200]} for p in points]
         batch_id = new_id("b")
         rows = [RunRow(run_id=new_id("r"), batch_id=batch_id, slug=slug, claim_id=claim_id, scale=scale, executor=executor,
@@ -163,9 +173,11 @@ class Lab:
             rows = list(session.scalars(query))
         if not rows:
             raise LabError(f"no run and no batch is named {name!r}: `workingpapers runs list` shows them")
+        if any(r.origin != "here" for r in rows):
+            raise LabError(f"{name!r} was run elsewhere: `workingpapers run {rows[0].slug}` tries its claims here")
         try:
             self._execute([r for r in rows if r.state != "done" or r.verdict is None or self._has_failures(r)], on_event, points)
-        except Busy as error:
+        except NotHere as error:
             raise LabError(str(error)) from error
         return Batch(self, rows[0].batch_id)
 
@@ -198,8 +210,14 @@ class Lab:
             if row is None:
                 stop.wait(idle)
                 continue
-            with contextlib.suppress(Busy):
+            try:
                 self.execute(row, requeue=True)
+            except Busy:
+                continue
+            except Exception:
+                # The run is marked as failed; one that cannot be carried out does not end the worker.
+                logging.getLogger(__name__).exception("run %s failed", row.run_id)
+                stop.wait(idle)
 
     def execute(self, row: RunRow, on_event: OnEvent | None = None, points: Sequence[Any] | None = None, *,
                 requeue: bool = False) -> RunRow:
@@ -214,7 +232,7 @@ class Lab:
                 alive = is_alive(row.lease_owner or "")
                 if alive is False or (alive is None and row.lease_until is not None and row.lease_until < now()):
                     row.state, row.lease_owner = "lost", None
-                    if row.attempts < 2 and row.requested_by is not None:
+                    if row.attempts < 2 and row.priority > HELD:
                         row.state = "queued"
             query = select(RunRow).where(RunRow.state == "queued", RunRow.priority > HELD, RunRow.slug.in_(list(self.catalogue.papers)))
             query = query.order_by(RunRow.priority.desc(), RunRow.id).limit(1).with_for_update(skip_locked=True)
@@ -230,6 +248,8 @@ class Lab:
         for i, row in enumerate(rows):
             try:
                 self.execute(row, on_event, points)
+            except Busy as error:
+                raise LabError(str(error)) from error
             except KeyboardInterrupt:
                 with self.store.writing() as session:
                     for later in rows[i + 1 :]:
@@ -269,6 +289,20 @@ class Lab:
 
 
 HELD = -1_000_000
+NAMED_POINT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+def _check_point(point: Any) -> None:
+    """Refuse what cannot be a workload point, without running any code of the user's module."""
+    if not isinstance(point, str):
+        if not hasattr(point, "load"):
+            raise LabError(f"points holds {point!r:.80}, which has no load(rng): derive it from workingpapers.claims.Workload")
+        return
+    if NAMED_POINT.fullmatch(point) is None:
+        raise LabError(f"point is {point!r:.80}: write module:object")
+    top = point.partition(":")[0].partition(".")[0]
+    if top not in sys.modules and importlib.util.find_spec(top) is None:
+        raise LabError(f"point is {point!r:.80}, and no module {top!r} is found from here")
 
 
 def pickled(points: Sequence[Any] | None) -> list[dict[str, Any]] | None:

@@ -61,9 +61,10 @@ class RayExecutor:
         if self._started_ray:
             ray.shutdown()
 
-    def call(self, job: Answer, on_progress: Callable[[Answer], None] | None = None, time_limit: float | None = 600.0) -> list[Answer]:
+    def call(self, job: Answer, on_progress: Callable[[Answer], None] | None = None, time_limit: float | None = 600.0,
+             while_waiting: Callable[[], None] = lambda: None) -> list[Answer]:
         """Planning, preparing and deciding: here."""
-        return self._local.call(job, on_progress, time_limit)
+        return self._local.call(job, on_progress, time_limit, while_waiting)
 
     def slots(self, threads: int, alone: bool) -> int:
         """As many as the cluster's cores hold; one where trials are timed."""

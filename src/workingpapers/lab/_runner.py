@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session, selectinload
 
 from workingpapers.papers.catalogue import Paper
 
@@ -38,8 +39,12 @@ class Busy(RuntimeError):
     """Another process is running this run at the moment."""
 
 
-class LostLease(RuntimeError):
+class LostLease(Busy):
     """Another process took this run over."""
+
+
+class NotHere(ValueError):
+    """This run needs something that only the process which started it has."""
 
 
 def owner() -> str:
@@ -53,7 +58,9 @@ def is_alive(lease_owner: str) -> bool | None:
     if host != sockets.gethostname():
         return None
     try:
-        return abs(int(psutil.Process(int(pid)).create_time()) - int(started)) <= 1
+        process = psutil.Process(int(pid))
+        # A killed process stays as a zombie until its parent asks for it, which some never do.
+        return process.status() != psutil.STATUS_ZOMBIE and abs(int(process.create_time()) - int(started)) <= 1
     except psutil.NoSuchProcess:
         return False
 
@@ -98,16 +105,12 @@ class Runner:
 
         Raises:
             Busy: another live process has it.
+            NotHere: it used workload points of the process that started it, and they were not given again.
             KeyboardInterrupt: after everything was put in order for `resume`.
         """
+        self.points = self._own_points(self._reload().options.get("points"))
         self.run = self._take()
         began = time.monotonic()
-        if not self.points:
-            self.points = self.run.options.get("points")
-        elif self.run.options.get("points"):
-            self.points = [mine if "pickle" in kept else kept for mine, kept in zip(self.points, self.run.options["points"])]
-        if self.points and any("object" not in p and "pickle" not in p for p in self.points):
-            raise ValueError("this run used workload points of the process that started it: resume it from there with points=[...]")
         try:
             with executor_for(self.run.executor, self.module, self.store.settings) as executor:
                 self.executor = executor
@@ -131,6 +134,15 @@ class Runner:
             self._end("done", began)
         return self._reload()
 
+    def _own_points(self, kept: list[Answer] | None) -> list[Answer] | None:
+        """The workload points to run on: the run's own by name, or those that this process was handed."""
+        if not kept or all("object" in p for p in kept):
+            return kept
+        if self.points is None or len(self.points) != len(kept):
+            raise NotHere(f"run {self.run_id} used {len(kept)} workload points of the process that started it: "
+                          "resume it there, with points=[...]")
+        return self.points
+
     def _through(self) -> None:
         code = code_of(self.module)
         hashes = self._prepare()
@@ -141,6 +153,8 @@ class Runner:
             if pending:
                 with locks.machine(alone=alone, while_waiting=self._waiting_for_machine):
                     self._run_trials(pending, code, alone=alone)
+        if code_of(self.module).hash != code.hash:
+            self._distrust()
         self._decide()
         try:
             self._draw()
@@ -152,13 +166,15 @@ class Runner:
 
     def _prepare(self) -> dict[str, str]:
         def on_progress(answer: Answer) -> None:
-            self._alive()
             self._progress(0, 0, 0, words=answer.get("words", ""), share=answer["progress"])
 
-        return dict(self.executor.call(self._job("prepare"), on_progress, time_limit=None)[-1]["hashes"])
+        return dict(self.executor.call(self._job("prepare"), on_progress, time_limit=None, while_waiting=self._alive)[-1]["hashes"])
 
     def _plan(self, code: Code, hashes: dict[str, str]) -> None:
-        plan = self.executor.call(self._job("plan", seeds=self.run.options.get("seeds")))[-1]
+        plan = self.executor.call(self._job("plan", seeds=self.run.options.get("seeds")), while_waiting=self._alive)[-1]
+        for metric in plan["needs_direction"]:
+            if self._direction(metric) not in ("lower", "higher"):
+                raise JobFailed(f"the rule holds {metric} against a margin, and neither paper.toml nor the rule says which side is better")
         trials = plan.pop("trials")
         plan.pop("end")
         data_hash = "+".join(f"{h[:16]}" for h in hashes.values() if h)[:64]
@@ -178,19 +194,20 @@ class Runner:
         # A user's own workload may change without its name changing: never reused.
         fresh = bool(self.run.options.get("fresh")) or bool(self.points)
         with self.store.writing() as session:
-            waiting = list(session.scalars(select(TrialRow).where(TrialRow.run_pk == self.run.id, TrialRow.state != "done",
-                                                                  TrialRow.is_timed.is_(False))))
-            for t in waiting:
-                t.reuse_key = reuse_key(code, claim=f"{self.paper.slug}/{self.run.claim_id}", part=t.part, arm=t.arm, seed=t.seed,
-                                        point=t.point, scale=self.run.scale, data_hash=hashes.get(t.point, ""),
-                                        threads=self.run.plan["threads"])
+            untimed = (TrialRow.run_pk == self.run.id, TrialRow.is_timed.is_(False))
+            waiting = []
+            for t in session.scalars(select(TrialRow).where(*untimed)):
+                key = reuse_key(code, claim=f"{self.paper.slug}/{self.run.claim_id}", part=t.part, arm=t.arm, seed=t.seed,
+                                point=t.point, scale=self.run.scale, data_hash=hashes.get(t.point, ""), threads=self.run.plan["threads"])
+                if t.state == "done" and t.reuse_key != key:  # before the run was interrupted: other data, packages or processor
+                    t.measurements.clear()
+                    t.state, t.reused_from = "pending", None
+                if t.state != "done":
+                    t.reuse_key = key
+                    waiting.append(t)
             if fresh or not waiting:
                 return
-            keys = [t.reuse_key for t in waiting]
-            query = (select(TrialRow).join(RunRow).where(TrialRow.reuse_key.in_(keys), TrialRow.state == "done", RunRow.origin == "here",
-                                                         RunRow.is_yours.is_(False),
-                                                         TrialRow.run_pk != self.run.id).order_by(TrialRow.id))
-            found = {t.reuse_key: t for t in session.scalars(query)}
+            found = self._on_record(session, [str(t.reuse_key) for t in waiting])
             for t in waiting:
                 source = found.get(t.reuse_key)
                 if source is None:
@@ -200,6 +217,23 @@ class Runner:
                                 for m in source.measurements)
                 t.state, t.reused_from, t.ended_at = "done", source.reused_from or source.ended_at, now()
                 t.seconds, t.peak_mb, t.traceback = source.seconds, source.peak_mb, None
+
+    def _on_record(self, session: Session, keys: list[str]) -> dict[str | None, TrialRow]:
+        """The newest finished trial of other runs on this machine for each key that has one."""
+        found: dict[str | None, TrialRow] = {}
+        for i in range(0, len(keys), 500):  # databases bound the length of a list
+            query = (select(TrialRow).join(RunRow).options(selectinload(TrialRow.measurements)).order_by(TrialRow.id)
+                     .where(TrialRow.reuse_key.in_(keys[i : i + 500]), TrialRow.state == "done", TrialRow.run_pk != self.run.id,
+                            RunRow.origin == "here", RunRow.is_yours.is_(False)))
+            found |= {t.reuse_key: t for t in session.scalars(query)}
+        return found
+
+    def _distrust(self) -> None:
+        """The code was edited while trials ran: which of them saw the edit is not known, so none of them is used again."""
+        with self.store.writing() as session:
+            session.execute(update(TrialRow).where(TrialRow.run_pk == self.run.id, TrialRow.reused_from.is_(None)).values(reuse_key=None))
+            session.get_one(RunRow, self.run.id).code_hash = ""
+        self._event("warning", {"words": "the code was edited while this run went on: run it again", "traceback": ""})
 
     def _pending(self, alone: bool) -> list[Pending]:
         with self.store.reading() as session:
@@ -233,7 +267,9 @@ class Runner:
 
     def _decide(self) -> None:
         payload = self._payload()
-        answer = self.executor.call(self._job("decide", **payload))[-1]
+        answer = self.executor.call(self._job("decide", **payload), while_waiting=self._alive)[-1]
+        for failed in answer["failed_notes"]:
+            self._event("warning", {"words": "a note of the claim failed", "traceback": failed})
         with self.store.writing() as session:
             session.execute(delete(CheckRow).where(CheckRow.run_pk == self.run.id))
             checks = answer["checks"]
@@ -246,12 +282,13 @@ class Runner:
     def _draw(self) -> None:
         from .plots import draw_run
 
-        answers = self.executor.call(self._job("plots", **self._payload()))
+        answers = self.executor.call(self._job("plots", **self._payload()), while_waiting=self._alive)
         own = [a for a in answers if "plot" in a]
         for a in answers:
             if "failed_plot" in a:
                 self._event("warning", {"words": f"the plot {a['failed_plot']} failed", "traceback": a["traceback"]})
-        draw_run(self.store, self.run.id, self.paper.facts.claim(self.run.claim_id), own)
+        for words in draw_run(self.store, self.run.id, self.paper.facts.claim(self.run.claim_id), own):
+            self._event("warning", {"words": words, "traceback": ""})
 
     # ------------------------------------------------------------ rows
 
@@ -285,11 +322,15 @@ class Runner:
     def _measured(self, pk: int, arm: str, metric: str, value: float | str) -> None:
         number, special = (None, value) if isinstance(value, str) else (value, None)
         with self.store.writing() as session:
-            session.add(MeasurementRow(trial_pk=pk, arm=arm, metric=metric, value=number, special=special))
+            same = (MeasurementRow.trial_pk == pk, MeasurementRow.arm == arm, MeasurementRow.metric == metric)
+            if session.scalar(select(MeasurementRow.id).where(*same)) is None:
+                session.add(MeasurementRow(trial_pk=pk, arm=arm, metric=metric, value=number, special=special))
 
     def _trial_ended(self, pk: int, answer: Answer) -> None:
         if answer["end"] == "untested":
             raise JobUntested(answer["reason"])
+        if answer["end"] == "error" and self._is_foreign(answer.get("missing")):
+            raise JobFailed(answer["error"], answer["traceback"], answer["missing"])
         with self.store.writing() as session:
             trial = session.get_one(TrialRow, pk)
             trial.ended_at = now()
@@ -313,22 +354,23 @@ class Runner:
 
     def _payload(self) -> dict[str, Any]:
         """Measurements, plan and metric directions, for the jobs that decide and draw."""
-        facts = self.paper.facts.claim(self.run.claim_id)
         with self.store.reading() as session:
             trials = list(session.scalars(select(TrialRow).where(TrialRow.run_pk == self.run.id).order_by(TrialRow.id)))
             rows = [[t.part, m.arm, t.seed, t.point, m.metric, m.value if m.special is None else m.special]
                     for t in trials if t.state == "done" for m in t.measurements]
             planned = [[t.part, t.arm, t.seed, t.point, t.state == "done"] for t in trials]
-        described = {metric: facts.metric_facts(metric) for metric in {str(r[4]) for r in rows}}
-        return {"measurements": rows, "planned": planned, "better": {m: f.better for m, f in described.items() if f is not None}}
+        metrics = {str(r[4]) for r in rows} | set(self.run.plan["needs_direction"])
+        return {"measurements": rows, "planned": planned, "better": {m: better for m in metrics if (better := self._direction(m))}}
+
+    def _direction(self, metric: str) -> str:
+        described = self.paper.facts.claim(self.run.claim_id).metric_facts(metric)
+        return described.better if described is not None else ""
 
     def _stop(self, state: str, began: float) -> None:
-        with self.store.writing() as session:
-            session.execute(update(TrialRow).where(TrialRow.run_pk == self.run.id, TrialRow.state == "running").values(state="pending"))
         self._end(state, began, reason="stopped before it was finished: resume it to go on" if state == "cancelled" else "")
 
     def _failed(self, error: JobFailed, began: float) -> None:
-        if error.missing and not error.missing.startswith("workingpapers"):
+        if self._is_foreign(error.missing):
             extras = ",".join(self.paper.facts.extras)
             remedy = f": pip install 'workingpapers[{extras}]'" if extras else ""
             self._end("done", began, verdict="untested", reason=f"the package {error.missing} is not installed here{remedy}")
@@ -336,14 +378,24 @@ class Runner:
             self._event("warning", {"words": error.error, "traceback": error.traceback})
             self._end("failed", began, reason=error.error)
 
+    def _is_foreign(self, missing: str | None) -> bool:
+        """Whether a module that was not found belongs to another package than this paper: something to install, no mistake."""
+        return bool(missing) and str(missing).partition(".")[0] not in ("workingpapers", self.module.partition(".")[0])
+
     def _end(self, state: str, began: float, verdict: str | None = None, reason: str | None = None) -> None:
         with self.store.writing() as session:
             row = session.get_one(RunRow, self.run.id)
             row.state, row.lease_owner, row.lease_until = state, None, None
             row.ended_at = now() if state != "queued" else None
             row.seconds += time.monotonic() - began
+            # What was under way when the run ended is not measured: its pieces go with it.
+            under_way = (TrialRow.run_pk == row.id, TrialRow.state == "running")
+            session.execute(delete(MeasurementRow).where(MeasurementRow.trial_pk.in_(select(TrialRow.id).where(*under_way))))
+            session.execute(update(TrialRow).where(*under_way).values(state="pending"))
             if verdict is not None:
                 row.verdict = verdict
+                row.checks.clear()
+                row.note = ""
             if reason is not None:
                 row.reason = reason
         self.run = self._reload()

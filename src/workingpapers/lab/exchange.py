@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from sqlalchemy import select
 
 from ._lab import Lab, LabError
@@ -20,76 +21,136 @@ VERSION = 1
 MAX_BYTES = 64 << 20
 
 
+Word = Literal["holds", "partly", "fails", "inconclusive", "untested"]
+Name = Annotated[str, Field(max_length=160)]
+Label = Annotated[str, Field(max_length=300)]
+Line = Annotated[str, Field(max_length=4_000)]
+Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
+Moment = Annotated[dt.datetime, AfterValidator(lambda m: m if m.tzinfo else m.replace(tzinfo=dt.UTC))]
+
+
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
 
 class _Measured(_Part):
-    arm: str = Field(max_length=160)
-    metric: str = Field(max_length=160)
+    arm: Name
+    metric: Name
     value: float | None = None
     special: Literal["nan", "inf", "-inf"] | None = None
 
+    @model_validator(mode="after")
+    def _one_of_both(self) -> _Measured:
+        if (self.value is None) == (self.special is None):
+            raise ValueError("either value or special is needed")
+        return self
+
 
 class _Trial(_Part):
-    part: str = Field(max_length=120)
-    arm: str = Field(max_length=160)
-    seed: int
-    point: str = Field(max_length=300)
+    part: Annotated[str, Field(max_length=120)]
+    arm: Name
+    seed: Count
+    point: Label
     is_timed: bool = False
     state: Literal["pending", "running", "done", "failed"]
     seconds: float | None = None
     peak_mb: float | None = None
-    traceback: str | None = None
-    measurements: list[_Measured] = []
+    traceback: Annotated[str, Field(max_length=100_000)] | None = None
+    reused_from: Moment | None = None
+    measurements: Annotated[list[_Measured], Field(max_length=10_000)] = []
+
+    @model_validator(mode="after")
+    def _once(self) -> _Trial:
+        _unique("measurements", [(m.arm, m.metric) for m in self.measurements])
+        return self
 
 
 class _Check(_Part):
-    name: str
-    rule: str = ""
-    kind: str = ""
-    verdict: Literal["holds", "partly", "fails", "inconclusive", "untested"]
+    name: Line
+    rule: Line = ""
+    kind: Name = ""
+    verdict: Word
     estimate: float | None = None
     interval: tuple[float, float] | None = None
     threshold: float | tuple[float, float] | None = None
     better: Literal["lower", "higher", "inside"] = "lower"
     scale: Literal["linear", "log"] = "linear"
-    n_seeds: int = 0
-    counts: tuple[int, int] | None = None
+    n_seeds: Count = 0
+    counts: tuple[Count, Count] | None = None
     headline: bool = False
-    group: tuple[str, ...] = ()
-    reason: str = ""
-    metric: str = ""
-    point: str | None = None
-    also: dict[str, tuple[float, float]] = {}
+    group: Annotated[tuple[Line, ...], Field(max_length=20)] = ()
+    reason: Line = ""
+    metric: Name = ""
+    point: Label | None = None
+    also: Annotated[dict[Name, tuple[float, float]], Field(max_length=20)] = {}
+
+
+class _Timed(_Part):
+    timed: bool = False
+    arms: Annotated[list[Name], Field(max_length=1_000)] = []
+
+
+class _Plan(_Part):
+    threads: Count = 1
+    time_limit: float | None = None
+    memory_gb: float | None = None
+    parts: Annotated[dict[Name, _Timed], Field(max_length=100)] = {}
+    arms: Annotated[dict[Name, Literal["method", "baseline", "peer", "control"]], Field(max_length=1_000)] = {}
+    points: Annotated[list[Label], Field(max_length=10_000)] = []
+    needs_direction: Annotated[list[Name], Field(max_length=1_000)] = []
+
+
+class _Environment(_Part):
+    cpu: Label = ""
+    cores: Count | None = None
+    memory_gb: float | None = None
+    gpu: Label | None = None
+    system: Label = ""
+    python: Name = ""
+    workingpapers: Name = ""
+    packages: Annotated[dict[Name, Name], Field(max_length=1_000)] = {}
 
 
 class _Run(_Part):
-    run_id: str = Field(max_length=40, pattern=r"^[A-Za-z0-9_-]+$")
-    batch_id: str = Field(max_length=40, pattern=r"^[A-Za-z0-9_-]+$")
-    paper: str = Field(max_length=80, pattern=r"^[a-z][a-z0-9_]*$")
-    claim: str = Field(max_length=120, pattern=r"^[a-z0-9-]+$")
+    run_id: Annotated[str, Field(max_length=40, pattern=r"^[A-Za-z0-9_-]+$")]
+    batch_id: Annotated[str, Field(max_length=40, pattern=r"^[A-Za-z0-9_-]+$")]
+    paper: Annotated[str, Field(max_length=80, pattern=r"^[a-z][a-z0-9_]*$")]
+    claim: Annotated[str, Field(max_length=120, pattern=r"^[a-z0-9-]+$")]
     scale: Literal["smoke", "small", "full"]
-    verdict: Literal["holds", "partly", "fails", "inconclusive", "untested"] | None
-    reason: str = ""
-    note: str = ""
+    state: Literal["queued", "running", "done", "failed", "cancelled", "lost"] = "done"
+    verdict: Word | None
+    reason: Line = ""
+    note: Line = ""
     is_yours: bool = False
-    executor: str = Field("local", max_length=12)
-    seconds: float
-    code_hash: str = Field("", max_length=64)
-    data_hash: str = Field("", max_length=64)
-    environment: dict[str, Any] = {}
-    plan: dict[str, Any] = {}
-    created_at: dt.datetime
-    ended_at: dt.datetime | None = None
-    checks: list[_Check] = []
+    executor: Annotated[str, Field(max_length=12)] = "local"
+    seconds: Annotated[float, Field(ge=0)]
+    code_hash: Annotated[str, Field(max_length=64)] = ""
+    data_hash: Annotated[str, Field(max_length=64)] = ""
+    environment: _Environment = _Environment()
+    plan: _Plan = _Plan()
+    created_at: Moment
+    ended_at: Moment | None = None
+    checks: Annotated[list[_Check], Field(max_length=1_000)] = []
     trial_rows: list[_Trial] = []
+
+    @model_validator(mode="after")
+    def _once(self) -> _Run:
+        _unique("trial_rows", [(t.part, t.arm, t.seed, t.point) for t in self.trial_rows])
+        return self
+
+
+def _unique(what: str, keys: Sequence[tuple[Any, ...]]) -> None:
+    seen: set[tuple[Any, ...]] = set()
+    for key in keys:
+        if key in seen:
+            raise ValueError(f"{what}: {', '.join(map(str, key))[:200]} stands twice")
+        seen.add(key)
 
 
 class _Document(_Part):
     format: Literal["workingpapers-runs"]
     version: Literal[1]
-    runs: list[_Run] = Field(max_length=1000)
+    runs: Annotated[list[_Run], Field(max_length=1000)]
 
 
 def export_runs(lab: Lab, names: Sequence[str], *, trials: bool = True) -> dict[str, Any]:
@@ -130,31 +191,23 @@ def import_runs(lab: Lab, text: str | bytes) -> list[str]:
     if len(text) > MAX_BYTES:
         raise LabError(f"the document has {len(text) >> 20} MB; at most {MAX_BYTES >> 20} are taken")
     try:
-        document = _Document.model_validate(json.loads(text))
+        document = _Document.model_validate(json.loads(text, parse_constant=_refuse, parse_float=_finite))
     except (ValueError, RecursionError) as error:
         where = ""
         if isinstance(error, ValidationError):
             first = error.errors()[0]
             where = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise LabError(f"not a document of runs: {where or error}") from error
+        raise LabError(f"not a document of runs: {where or str(error)[:300]}") from error
     from .plots import draw_run
 
     names = []
-    for run in document.runs:
+    for number, run in enumerate(document.runs):
         with lab.store.writing() as session:
             if session.scalar(select(RunRow.id).where(RunRow.run_id == run.run_id)) is not None:
                 continue
-            row = RunRow(run_id=run.run_id, batch_id=run.batch_id, slug=run.paper, claim_id=run.claim, scale=run.scale, origin="imported",
-                         is_yours=run.is_yours, executor=run.executor, state="done", verdict=run.verdict, reason=run.reason, note=run.note,
-                         seconds=run.seconds, code_hash=run.code_hash, data_hash=run.data_hash, environment=run.environment, plan=run.plan,
-                         created_at=_aware(run.created_at), started_at=_aware(run.created_at),
-                         ended_at=_aware(run.ended_at or run.created_at))
-            headline = next((i for i, c in enumerate(run.checks) if c.headline), 0)
-            row.checks = [CheckRow(position=i, is_headline=i == headline, name=c.name, verdict=c.verdict, body=c.model_dump(mode="json"))
-                          for i, c in enumerate(run.checks)]
-            row.trials = [TrialRow(**t.model_dump(exclude={"measurements"}),
-                                   measurements=[MeasurementRow(**m.model_dump()) for m in t.measurements])
-                          for t in run.trial_rows]
+            if session.scalar(select(RunRow.id).where(RunRow.batch_id == run.batch_id, RunRow.origin == "here")) is not None:
+                raise LabError(f"runs.{number}.batch_id: {run.batch_id} is a batch of this machine, and {run.run_id} is not in it")
+            row = _row(run)
             session.add(row)
             session.flush()
             pk = row.id
@@ -163,11 +216,33 @@ def import_runs(lab: Lab, text: str | bytes) -> list[str]:
     return names
 
 
+def _row(run: _Run) -> RunRow:
+    row = RunRow(run_id=run.run_id, batch_id=run.batch_id, slug=run.paper, claim_id=run.claim, scale=run.scale, origin="imported",
+                 is_yours=run.is_yours, executor=run.executor, state=run.state if run.state in ("failed", "cancelled") else "done",
+                 verdict=run.verdict, reason=run.reason, note=run.note, seconds=run.seconds, code_hash=run.code_hash,
+                 data_hash=run.data_hash, environment=run.environment.model_dump(), plan=run.plan.model_dump(),
+                 created_at=run.created_at, started_at=run.created_at, ended_at=run.ended_at or run.created_at)
+    headline = next((i for i, c in enumerate(run.checks) if c.headline), 0)
+    row.checks = [CheckRow(position=i, is_headline=i == headline, name=c.name, verdict=c.verdict, body=c.model_dump(mode="json"))
+                  for i, c in enumerate(run.checks)]
+    row.trials = [TrialRow(**t.model_dump(exclude={"measurements"}),
+                           measurements=[MeasurementRow(**m.model_dump()) for m in t.measurements])
+                  for t in run.trial_rows]
+    return row
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+def _finite(digits: str) -> float:
+    if not math.isfinite(found := float(digits)):
+        raise ValueError(f"{digits[:40]} is beyond the largest number")
+    return found
+
+
 def _trial(t: TrialRow) -> dict[str, Any]:
     return {"part": t.part, "arm": t.arm, "seed": t.seed, "point": t.point, "is_timed": t.is_timed, "state": t.state, "seconds": t.seconds,
-            "peak_mb": t.peak_mb, "traceback": t.traceback,
+            "peak_mb": t.peak_mb, "traceback": t.traceback, "reused_from": t.reused_from.isoformat() if t.reused_from else None,
             "measurements": [{"arm": m.arm, "metric": m.metric, "value": m.value, "special": m.special} for m in t.measurements]}
 
-
-def _aware(moment: dt.datetime) -> dt.datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)

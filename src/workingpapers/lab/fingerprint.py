@@ -51,7 +51,8 @@ def code_of(module: str) -> Code:
         path = _source(name)
         if name in seen or path is None:
             continue
-        seen[name], imports = _read(name, path, path.stat().st_mtime_ns)
+        stat = path.stat()
+        seen[name], imports = _read(name, path, (stat.st_mtime_ns, stat.st_size, stat.st_ino))
         for found in imports:
             if found.partition(".")[0] in own:
                 waiting += _with_parents(found)
@@ -62,7 +63,7 @@ def code_of(module: str) -> Code:
 
 
 @functools.lru_cache(maxsize=1024)
-def _read(name: str, path: Path, changed: int) -> tuple[str, tuple[str, ...]]:
+def _read(name: str, path: Path, version: tuple[int, int, int]) -> tuple[str, tuple[str, ...]]:
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     imports = tuple(sorted(set(_imports(tree, package))))
@@ -94,7 +95,6 @@ def _with_parents(name: str) -> list[str]:
     return [".".join(parts[:i]) for i in range(1, len(parts) + 1)]
 
 
-@functools.lru_cache(maxsize=4096)
 def _source(name: str) -> Path | None:
     """The file of a first-party module, found without importing its parents."""
     top, *rest = name.split(".")

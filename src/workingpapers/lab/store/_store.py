@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,20 +55,34 @@ class Store:
 
     def migrate(self) -> None:
         """Bring the schema to the newest version. Costs one query when it is there already."""
-        newest = max(path.name.split("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+        versions = [path.name.split("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py")]
         with self.engine.connect() as connection:
-            if inspect(connection).has_table("alembic_version"):
-                current = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-                if current == newest:
-                    return
+            current = _version(connection)
+        if current == max(versions):
+            return
+        if current is not None and current not in versions:
+            raise NewerStore(f"the database is at version {current}, this release knows {max(versions)}: upgrade workingpapers")
         from alembic import command
 
-        with self.engine.begin() as connection:
+        with self.engine.connect().execution_options(workingpapers_immediate=True) as connection, connection.begin():
+            if not self.is_sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(7262435)"))
+            # Another process may have done it while this one waited for its turn: then this does nothing.
             command.upgrade(alembic_config(connection), "head")
 
     def close(self) -> None:
         """Give back all connections."""
         self.engine.dispose()
+
+
+class NewerStore(RuntimeError):
+    """The database was made by a later release."""
+
+
+def _version(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
 def alembic_config(connection: Connection) -> Any:
@@ -80,6 +96,19 @@ def alembic_config(connection: Connection) -> Any:
     return config
 
 
+def _to_wal(cursor: Any) -> None:
+    """Switch a new file to write-ahead logging. The busy timeout does not cover the switch, so it is tried again here."""
+    for last in (*[False] * 100, True):
+        try:
+            if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if last:
+                raise
+            time.sleep(0.05)
+
+
 def _engine(settings: Settings) -> Engine:
     url = settings.database_url
     if not url.startswith("sqlite"):
@@ -91,8 +120,9 @@ def _engine(settings: Settings) -> Engine:
     def _on_connect(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # transactions are begun by the listener below
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=15000"):
+        for pragma in ("busy_timeout=15000", "synchronous=NORMAL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
+        _to_wal(cursor)
         cursor.close()
 
     @event.listens_for(engine, "begin")
