@@ -35,6 +35,7 @@ class ArmProblem:
         noise: standard deviation of an evaluation.
         length_scale: of the squared-exponential kernel that every method is given.
         name: what it is.
+        variance: of that kernel.
     """
 
     arms: Array
@@ -42,6 +43,7 @@ class ArmProblem:
     noise: float
     length_scale: float
     name: str = field(default="arms")
+    variance: float = 1.0
 
     @cached_property
     def optimum(self) -> float:
@@ -49,10 +51,11 @@ class ArmProblem:
         return float(self.rewards.max())
 
     def kernel(self) -> Any:
-        """The scikit-learn kernel of this problem: squared exponential of unit variance."""
-        from sklearn.gaussian_process.kernels import RBF
+        """The scikit-learn kernel of this problem: squared exponential, scaled where its variance is not 1."""
+        from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
-        return RBF(self.length_scale)
+        kernel = RBF(self.length_scale)
+        return kernel if self.variance == 1.0 else ConstantKernel(self.variance) * kernel
 
     def evaluate(self, arm: int, times: int, rng: np.random.Generator) -> Array:
         """`times` noisy rewards of an arm, `(times,)`."""
@@ -89,8 +92,9 @@ class Arms(Workload):
 
 @dataclass(frozen=True)
 class TableArms(Workload):
-    """A table as arms: features standardised, the target rescaled to [0, 1] as the reward.
+    """A table as arms: features standardised; the reward is the target rescaled to a range of 1 and centred.
 
+    The kernel has half the median distance between arms as its length scale and the variance of the rewards.
     The data stay fixed; what a seed redraws is the noise and the choices of the method. `keep` arms are drawn
     anew by each seed where it is given.
     """
@@ -117,11 +121,11 @@ class TableArms(Workload):
         x, y = self.table()
         spread = x.std(axis=0)
         x = (x - x.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-        y = (y - y.min()) / (y.max() - y.min())
+        y = (y - y.mean()) / (y.max() - y.min())
         if self.keep is not None and self.keep < len(x):
             rows = rng.choice(len(x), self.keep, replace=False)
             x, y = x[rows], y[rows]
-        return ArmProblem(x, y, self.noise, 0.5 * median_distance(x), self.label)
+        return ArmProblem(x, y, self.noise, 0.5 * median_distance(x), self.label, float(y.var()))
 
     def data_hash(self) -> str:
         return arrays_hash(*self.table())

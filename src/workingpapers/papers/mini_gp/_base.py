@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from workingpapers.workloads.arms import median_distance
+
 from ._arms import stats_of
-from ._kernels import as_covariance, median_distance, rbf
+from ._kernels import as_covariance, rbf
 from ._posterior import Mean, UniqueGP
 from ._space import BoxSpace, FiniteSpace, as_space
 from ._statistics import Array, check_observations
@@ -136,6 +138,7 @@ class Optimizer:
         self._last: Candidate | None = None
         self._log: list[list[Any]] = []
         self._warned = False
+        self._theta: list[float] | None = None
 
     # ------------------------------------------------------------ ask and tell
 
@@ -239,7 +242,9 @@ class Optimizer:
         gp = self.to_gp().fit_hyper(noise_bounds)
         seen = self._surrogate.statistics()
         outside = [entry for entry in self._log if entry[0] == "outside"]
-        self.covariance, self.noise = gp.kernel, gp.noise
+        # Through theta once more: exp(log(x)) is not always x, and a resumed run must have the very same kernel.
+        self._theta = gp.kernel.theta.tolist()
+        self.covariance, self.noise = gp.kernel.with_theta(gp.kernel.theta), gp.noise
         self._log = [*outside, *(["observe", *entry] for entry in seen)]
         self._replay()
 
@@ -247,7 +252,7 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """All that was seen and decided, as plain values that survive JSON exactly. O(blocks)."""
-        return {"version": STATE_VERSION, "optimizer": type(self).__name__, "theta": self.covariance.theta.tolist(), "noise": self.noise,
+        return {"version": STATE_VERSION, "optimizer": type(self).__name__, "theta": self._theta, "noise": self.noise,
                 "log": [_plain(entry) for entry in self._log], "ledger": asdict(self.ledger_), "last": _plain(self._last),
                 "block": None if self._block is None else _plain(asdict(self._block)),
                 "rng": _plain(self.rng.bit_generator.state), **self._more_state()}
@@ -260,9 +265,11 @@ class Optimizer:
         if state.get("version") != STATE_VERSION or state.get("optimizer") != type(self).__name__:
             raise ValueError(f"state: it is of {state.get('optimizer')!r}, version {state.get('version')!r}; "
                              f"this is {type(self).__name__!r}, version {STATE_VERSION}")
-        if len(state["theta"]) != len(self.covariance.theta):
-            raise ValueError("state: its kernel has other hyper-parameters; build the optimiser with the same kernel")
-        self.covariance = self.covariance.with_theta(np.array(state["theta"], dtype=np.float64))
+        self._theta = state["theta"]
+        if self._theta is not None:
+            if len(self._theta) != len(self.covariance.theta):
+                raise ValueError("state: its kernel has other hyper-parameters; build the optimiser with the same kernel")
+            self.covariance = self.covariance.with_theta(np.array(self._theta, dtype=np.float64))
         self.noise = float(state["noise"])
         self._log = [[entry[0], _candidate(entry[1]), *entry[2:]] for entry in state["log"]]
         self._replay()

@@ -23,7 +23,7 @@ class SketchedArms:
     """Approximate posterior of all arms in the span of a dictionary of m arms.
 
     With embedding z(.) of the arms, `z'z = K_am K_mm^+ K_ma`, and `S = (Z' W Z + lambda I)^-1`:
-    mean = z' S sum n ybar z, and sigma^2 = (k - |z|^2) / lambda + z' S z (an upper estimate of var / lambda).
+    mean = z' S sum n ybar z, and sigma^2 = (k - |z|^2) / lambda + z' S z, near var / lambda where the dictionary is good.
     Cost: O(A m^2) an update, O(m^2) a hallucinated evaluation.
     """
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from botorch.models import SingleTaskGP
-from gpytorch.constraints import Interval
 from gpytorch.kernels import Kernel, MaternKernel, RBFKernel, ScaleKernel
 from gpytorch.means import ConstantMean, Mean, ZeroMean
 
@@ -98,7 +97,7 @@ def _as_gpytorch(covariance: Any) -> Kernel:
         if made is not None:
             if scale is None:
                 return made
-            scaled = ScaleKernel(made, outputscale_constraint=Interval(0.0, math.inf)).double()
+            scaled = ScaleKernel(made).double()
             scaled.outputscale = scale
             return scaled
     raise ValueError("kernel: only GPyTorch kernels and scikit-learn's RBF and Matern, scaled or not, are carried over; give covar_module")

@@ -170,15 +170,5 @@ def rbf(length_scale: float) -> Any:
     return RBF(length_scale)
 
 
-def median_distance(x: Array, most: int = 500) -> float:
-    """Median distance between distinct rows of `x`, on an even selection of at most `most` rows; 1 for a single point."""
-    from scipy.spatial.distance import pdist
-
-    rows = np.linspace(0, len(x) - 1, min(len(x), most)).astype(int)
-    distances = pdist(x[rows])
-    distances = distances[distances > 0]
-    return float(np.median(distances)) if len(distances) else 1.0
-
-
 def _diagonal(matrix: Callable[[Array, Array], Array], x: Array, block: int = 256) -> Array:
     return np.concatenate([np.diagonal(matrix(x[i : i + block], x[i : i + block])) for i in range(0, len(x), block)])

@@ -68,7 +68,8 @@ def group_rows(x: Array, y: Array, resolution: float) -> Groups:
 
 
 def _on_grid(x: Array, resolution: float) -> npt.NDArray[np.int64]:
-    steps = np.rint(x / resolution)
+    with np.errstate(over="ignore"):
+        steps = np.rint(x / resolution)
     if steps.size and np.abs(steps).max() > GRID_LIMIT:
         raise ValueError(f"x reaches {np.abs(x).max():g}, too large for a resolution of {resolution:g}: rescale x or raise resolution")
     return steps.astype(np.int64)

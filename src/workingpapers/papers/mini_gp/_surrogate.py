@@ -22,6 +22,7 @@ Score = Callable[[Array, Array], Array]
 Candidate = int | tuple[float, ...]
 
 RAW_POINTS = 512
+DRAW_POINTS = 128
 CLIMBS = 4
 STEP = 1e-5
 THREADS_FROM = 1_000
@@ -161,7 +162,7 @@ class BoxSurrogate:
         return _point(raw[int(np.argmax(values))])
 
     def maximise_draw(self, rng: np.random.Generator) -> Candidate:
-        raw = self._raw(rng)
+        raw = self._raw(rng, DRAW_POINTS)
         return _point(raw[int(np.argmax(self.gp.sample(raw, 1, rng)[0]))])
 
     def uniform(self, rng: np.random.Generator) -> Candidate:
@@ -191,9 +192,10 @@ class BoxSurrogate:
     def twin(self) -> BoxSurrogate:
         return copy.deepcopy(self)
 
-    def _raw(self, rng: np.random.Generator) -> Array:
+    def _raw(self, rng: np.random.Generator, size: int = RAW_POINTS) -> Array:
         """Sobol points, the points already known, and steps around the best of them; `(m, width)`."""
-        cube = qmc.Sobol(self.space.width, rng=rng).random(RAW_POINTS)
+        # A generator of its own: Sobol spawns from the one it is given, which a saved state does not record.
+        cube = qmc.Sobol(self.space.width, rng=np.random.default_rng(int(rng.integers(2**63)))).random(size)
         if not self.gp.n_unique:
             return self.space.snap(cube)
         known = self.gp.unique_points
