@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import shutil
 import sys
 import threading
 import time
@@ -130,9 +131,20 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy: migrating anew takes longer than most tests."""
+    settings = Settings(home=tmp_path_factory.mktemp("empty"), database="")
+    Store(settings).close()
+    return settings.home / "workingpapers.sqlite3"
+
+
 @pytest.fixture
-def lab(shelf: Path, tmp_path: Path) -> Iterator[Lab]:
-    store = Store(Settings(home=tmp_path / "home", workers=2))
+def lab(shelf: Path, tmp_path: Path, empty_store: Path) -> Iterator[Lab]:
+    settings = Settings(home=tmp_path / "home", workers=2)
+    settings.home.mkdir()
+    shutil.copy(empty_store, settings.home)
+    store = Store(settings)
     yield Lab(store, load_catalogue(shelf, SHELF))
     store.close()
 
@@ -169,6 +181,7 @@ def add_run(lab: Lab) -> Callable[..., str]:
         moment = now()
         values = {"run_id": run_id, "batch_id": f"b{run_id}", "slug": slug, "claim_id": claim_id, "scale": "smoke", "state": "done",
                   "verdict": verdict, "started_at": moment, "ended_at": moment, "seconds": 3.2, "requested_by": "hub",
+                  "plan": {"arms": {"many": "method", "few": "baseline"}},
                   "environment": {"cpu": "a processor", "cores": 2, "packages": {"numpy": "2.0"}}} | over
         with lab.store.writing() as session:
             row = RunRow(**values)
@@ -225,7 +238,7 @@ def serving(app: FastAPI) -> Iterator[str]:
     thread.join(10)
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 40.0) -> Any:
+def wait_for(what: Callable[[], Any], seconds: float = 120.0) -> Any:
     """Ask again until the answer is true."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

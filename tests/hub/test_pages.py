@@ -218,11 +218,12 @@ def test_paper_page_says_how_to_use_and_what_was_not_verified(client):
 
 def test_run_page_shows_everything(client, history, add_run):
     text = tree_of(client.get(f"/runs/{history}")).text_content()
-    for words in ("holds here", "12 seeds", "a processor", "numpy 2.0", "many", "few", "Numbers of this plot", "This run as one JSON file"):
+    for words in ("holds here", "12 seeds", "a processor", "numpy 2.0", "many", "few", "baseline",
+                  "Numbers of this plot", "This run as one JSON file"):
         assert words in text
     old = client.get(f"/runs/{add_run(code_hash='0' * 64)}").text
     assert "made with an earlier version" in old
-    assert "earlier version" in tree_of(client.get("/")).get_element_by_id("claim-coin-more-is-better").text_content()
+    assert "earlier\xa0version" in tree_of(client.get("/")).get_element_by_id("claim-coin-more-is-better").text_content()
     assert "made with an earlier version" not in text
 
 

@@ -60,9 +60,11 @@ def create_app(settings: Settings | None = None, *, catalogue: Catalogue | None 
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         if warmup:
             queue_untried(lab)
-        threading.Thread(target=site.learn_codes, name="codes", daemon=True).start()
+        learning = threading.Thread(target=site.learn_codes, name="codes", daemon=True)
+        learning.start()
         yield
         site.stopping.set()
+        learning.join(5)
 
     app = FastAPI(title="Working Papers", version=workingpapers.__version__, description=api.DESCRIPTION, lifespan=lifespan,
                   docs_url=None, redoc_url=None, openapi_url=None)

@@ -56,10 +56,12 @@ def one_run(request: Request, site: SiteOf, run_id: str) -> Response:
         finding = finding_of(row, facts)
         code = site.current_code(paper) if paper else ""
         trials = [t for t in row.trials if t.state != "pending"]
+        roles = (row.plan or {}).get("arms")
         return page(
             request, "run.html", run=row, paper=paper, facts=facts, finding=finding, is_older=bool(finding and is_older(finding, code)),
             checks=check_views((c.body for c in row.checks), facts), arms=arms_table(row), metrics=_metrics(arms_table(row), facts),
-            document=run_document(row, facts), progress=site.progress(session, row) if row.state in UNDER_WAY else None,
+            document=run_document(row, facts), roles=roles if isinstance(roles, Mapping) else {},
+            progress=site.progress(session, row) if row.state in UNDER_WAY else None,
             failed=[t for t in trials if t.state == "failed"], trials=trials[:MAX_ROWS], left_out=max(0, len(trials) - MAX_ROWS),
             tables={f.name: table_of(f.spec) for f in row.files}, environment=flat(row.environment or {}))
 
