@@ -113,7 +113,8 @@ def _record(values: dict[str, str], draft: Draft, payload: bytes) -> Record | No
     found = _arxiv(values)
     doi = identity.doi(values.get("doi", "")) or identity.doi(values.get("url", ""))
     authors, complete = _authors(draft.text(values.get("author"), "author", 200_000))
-    published, year = _date(values, draft)
+    day, exact = _date(values, draft)
+    year = str(day.year) if day else ""
     first = identity.first_author_key(authors)
     digest = hashlib.sha256(f"{identity.title_key(title)}|{first}|{year}".encode()).hexdigest()[:24]
     links = draft.link("pdf", values["pdf"]) if values.get("pdf", "").startswith("http") else ()
@@ -127,7 +128,8 @@ def _record(values: dict[str, str], draft: Draft, payload: bytes) -> Record | No
         abstract=draft.text(values.get("abstract"), "abstract", MAX_ABSTRACT),
         authors=authors,
         author_count=len(authors) or None if complete else None,
-        published=published,
+        published=day if exact else None,
+        around=None if exact else day,
         categories=only_codes([values.get("primaryclass")]),
         journal_ref=_journal_ref(values, journal, year) if found is None or "arxiv" not in journal.lower() else None,
         venue=draft.optional(values.get("booktitle"), "booktitle"),
@@ -179,24 +181,23 @@ def _authors(text: str) -> tuple[tuple[str, ...], bool]:
     return tuple(filter(None, names)), complete
 
 
-def _date(values: dict[str, str], draft: Draft) -> tuple[dt.date | None, str]:
-    """Day of publication as far as it is told; a date is kept only with its year, and its missing parts are 1."""
-    iso = values.get("date", "")
-    match = re.fullmatch(r"([0-9]{4})(?:-([0-9]{2}))?(?:-([0-9]{2}))?", iso.strip())
+def _date(values: dict[str, str], draft: Draft) -> tuple[dt.date | None, bool]:
+    """Day of publication as far as it is told, missing parts being 1; and whether none is missing."""
+    match = re.fullmatch(r"([0-9]{4})(?:-([0-9]{2}))?(?:-([0-9]{2}))?", values.get("date", "").strip())
     if match:
         year, month, day = match[1], match[2] or "1", match[3] or "1"
     else:
-        year, month, day = values.get("year", "").strip(), values.get("month", ""), "1"
+        year, month, day = values.get("year", "").strip(), values.get("month", "").strip(), "1"
     if not re.fullmatch(r"[0-9]{4}", year):
         if year:
             draft.warn(f"year: not a year: {year[:20]}")
-        return None, ""
-    number = int(month) if month.isdecimal() and month.isascii() and len(month) < 3 else _MONTHS.get(month.strip().lower()[:3], 1)
+        return None, False
+    number = int(month) if re.fullmatch(r"[0-9]{1,2}", month) else _MONTHS.get(month.lower()[:3], 1)
     try:
-        return dt.date(int(year), number, int(day)), year
+        return dt.date(int(year), number, int(day)), bool(match and match[3])
     except ValueError:
         draft.warn(f"date: {year}-{month[:10]}-{day} does not exist")
-        return None, year
+        return None, False
 
 
 def _journal_ref(values: dict[str, str], journal: str, year: str) -> str | None:
@@ -208,8 +209,16 @@ def _journal_ref(values: dict[str, str], journal: str, year: str) -> str | None:
 
 def _without_braces(text: str) -> str:
     """Without braces that only protect case: all outside mathematics that no command owns."""
-    if "{" not in text or "$" in text:
-        return text[1:-1] if text.startswith("{") and text.endswith("}") and text.count("{") == 1 else text
+    if "{" not in text:
+        return text
+    parts = re.split(r"(\$[^$]*\$)", text)
+    parts[::2] = map(_plain, parts[::2])
+    return "".join(parts)
+
+
+def _plain(text: str) -> str:
+    if "\\" not in text:
+        return text.replace("{", "").replace("}", "")
     while (shorter := re.sub(r"(?<![\\A-Za-z\"'`^~=.])\{([^{}\\]*)\}", r"\1", text)) != text:
         text = shorter
-    return text if "\\" in text else text.replace("{", "").replace("}", "")
+    return text

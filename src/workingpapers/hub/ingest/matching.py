@@ -159,7 +159,7 @@ class _Unit:
 
     @classmethod
     def of(cls, records: list[Record]) -> _Unit:
-        dated = (r.published or (r.listed if r.source in ("arxiv", "oai") else None) for r in records)
+        dated = (r.published or r.around or (r.listed if r.source in ("arxiv", "oai") else None) for r in records)
         return cls(
             records,
             next((r.arxiv_id for r in records if r.arxiv_id), None),

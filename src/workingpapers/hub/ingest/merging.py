@@ -61,14 +61,18 @@ class Paper:
 
 
 def _age(record: Record) -> tuple[Any, ...]:
-    """Orders the states of one row of one source, oldest first; the hash decides only between states that differ in nothing else."""
+    """Orders the states of one row of one source, oldest first; the hash decides between states of one age."""
     return (
         record.revised or record.updated or dt.date.min,
         record.version,
         record.fetched.timestamp() if record.fetched else 0.0,
         record.payload_hash,
-        repr(record) if not record.payload_hash else "",
     )
+
+
+def _newer(a: Record, b: Record) -> bool:
+    ages = _age(a), _age(b)
+    return ages[0] > ages[1] or (ages[0] == ages[1] and a != b and repr(a) > repr(b))
 
 
 def newest_rows(records: Iterable[Record]) -> list[Record]:
@@ -76,7 +80,7 @@ def newest_rows(records: Iterable[Record]) -> list[Record]:
     newest: dict[tuple[str, str], Record] = {}
     for record in records:
         held = newest.get(record.key)
-        if held is None or _age(record) > _age(held):
+        if held is None or _newer(record, held):
             newest[record.key] = record
     return list(newest.values())
 
@@ -114,7 +118,7 @@ def merge(records: Iterable[Record]) -> Paper | None:
         authors=authors,
         author_count=author_count,
         first_author_key=identity.first_author_key(authors),
-        published_on=_first(rows, "published"),
+        published_on=_first(rows, "published") or _first(rows, "around"),
         updated_on=_first(rows, "updated"),
         listed_on=_first(rows, "listed"),
         categories=categories,

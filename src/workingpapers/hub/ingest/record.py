@@ -65,7 +65,8 @@ class Record:
         arxiv_id: normalised, without version. `doi`: lower case, without prefix; never an arXiv DOI.
         alias: the source's own name of the paper where several of its rows share one, such as `pwc:some-slug`.
         authors: names in reading order. With names, `author_count` None means that the list is known to be cut.
-        published: day of the first version. `listed`: day it appeared on a list. `updated`: day of the newest version.
+        published: day of the first version. `around`: where only its month or year is told, the first day of that.
+        `listed`: day it appeared on a list. `updated`: day of the newest version.
         revised: when the source last touched its record. `fetched`: when we asked. Both only order rows of one source_key.
         deleted: the source has withdrawn the record; such a record may lack a title.
         payload: the source's own bytes for this record; `payload_hash`: their SHA-256.
@@ -84,6 +85,7 @@ class Record:
     authors: tuple[str, ...] = ()
     author_count: int | None = None
     published: dt.date | None = None
+    around: dt.date | None = None
     updated: dt.date | None = None
     listed: dt.date | None = None
     categories: tuple[str, ...] = ()
@@ -125,7 +127,7 @@ class Record:
 
 
 _NESTED: dict[str, type] = {"versions": Version, "links": Link, "signals": Signal, "results": Result}
-_DATES = {"published", "updated", "listed", "revised"}
+_DATES = {"published", "around", "updated", "listed", "revised"}
 
 
 def to_json(record: Record) -> str:

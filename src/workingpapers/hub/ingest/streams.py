@@ -38,6 +38,15 @@ class _Guarded(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def seekable(self) -> bool:
+        return not self._packed
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._raw.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._raw.tell()
+
     def readinto(self, target: Any) -> int:
         try:
             data = self._body.read(len(target))
@@ -76,13 +85,16 @@ def skip_to(stream: BinaryIO, offset: int) -> None:
     if offset < 0:
         raise SourceError(f"offset {offset} is negative; give a `resume_at` of an earlier record")
     left, last = offset, b"\n"
+    if offset and stream.seekable():
+        stream.seek(offset - 1)
+        left = 1
     while left:
         data = stream.read(min(left, CHUNK * 16))
         if not data:
             raise SourceError(f"offset {offset:,} lies behind the end of the file; is it the same file?")
         left -= len(data)
         last = data[-1:]
-    if last != b"\n":
+    if last != b"\n" and stream.read(1):
         raise SourceError(f"offset {offset:,} lies within a line; give a `resume_at` of an earlier record of this very file")
 
 
@@ -142,13 +154,14 @@ class _Window:
     def brackets(self) -> Iterator[tuple[bytes, int, int]]:
         at = 0
         while True:
-            for match in _TOKEN.finditer(self._buffer, at - self._origin):
+            origin = self._origin
+            for match in _TOKEN.finditer(self._buffer, at - origin):
                 token = match.group()
                 if token == b'"':
-                    at = self._origin + match.start()
+                    at = origin + match.start()
                     break
-                at = self._origin + match.end()
                 if len(token) == 1:
+                    at = origin + match.end()
                     yield token, at - 1, at
             else:
                 at = self._origin + len(self._buffer)
