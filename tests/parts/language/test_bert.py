@@ -9,6 +9,10 @@ pytestmark = pytest.mark.needs("torch", "transformers")
 
 def test_an_encoder_of_any_shape_equals_transformers() -> None:
     import torch
+
+    from workingpapers.parts.vision.ensure import ensure_torchvision
+
+    ensure_torchvision()  # transformers imports it where it is installed
     from transformers import BertConfig, BertModel
 
     from workingpapers.parts.language.bert import BertEncoder

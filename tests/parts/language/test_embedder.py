@@ -31,7 +31,12 @@ def torch_model() -> Embedder:
 def _by_transformers(texts: list[str]) -> np.ndarray:
     """The oracle: transformers' BertModel and its own tokenizer, one text at a time, nothing padded."""
     import torch
+
+    from workingpapers.parts.vision.ensure import ensure_torchvision
+
+    ensure_torchvision()  # transformers imports it where it is installed
     from transformers import AutoModel, AutoTokenizer
+
 
     model, tokenizer = AutoModel.from_pretrained(minilm_folder()).eval(), AutoTokenizer.from_pretrained(minilm_folder())
     rows = []
@@ -88,12 +93,12 @@ def test_the_cache_computes_each_text_once_and_survives_a_new_process(tmp_path: 
     path = tmp_path / "deep" / "vectors.db"
     model = _Counting()
     texts = ["a", "bb", "a", "lone surrogate \ud800"]
-    first = CachedEmbedder(model, path).encode(texts)
-    again = CachedEmbedder(model, path).encode([*texts, "new"])
+    first = CachedEmbedder(lambda: model, path, "counting", 3).encode(texts)
+    again = CachedEmbedder(lambda: model, path, "counting", 3).encode([*texts, "new"])
     assert model.seen == ["a", "bb", "lone surrogate \ud800", "new"]
     np.testing.assert_array_equal(again[:4], first)
     np.testing.assert_array_equal(first, _Counting().encode(texts))
-    assert CachedEmbedder(model, path).encode([]).shape == (0, 3)
+    assert CachedEmbedder(lambda: model, path, "counting", 3).encode([]).shape == (0, 3)
 
 
 def test_models_do_not_share_vectors(tmp_path: Path) -> None:

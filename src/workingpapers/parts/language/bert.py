@@ -39,7 +39,8 @@ class BertLayer(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=eps)
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (b, t, d) -> (b, heads, t, d/heads)
+        b, t, d = x.shape
+        return x.view(b, t, self.heads, d // self.heads).transpose(1, 2)  # (b, heads, t, d/heads)
 
     def forward(self, x: Tensor, mask: Tensor, at: Tensor | None = None) -> Tensor:
         """Hidden states after this layer.

