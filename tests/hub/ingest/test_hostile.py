@@ -305,8 +305,16 @@ def test_memory_stays_flat_over_a_wall_of_xml(tmp_path):
     path = tmp_path / "feed.xml"
     with path.open("wb") as stream:
         stream.write(f'<feed xmlns="{ATOM}">'.encode())
-        for _ in range(25):
-            stream.write(b"<author><name>a</name></author>" * 10_000)
-    records, _, megabytes = grown("atom", path)
-    assert records == 0
-    assert megabytes < 200
+        for _ in range(12):
+            stream.write(b"<a/>" * 100_000 + b"<wrap><entry><id>none</id></entry></wrap>")  # junk outside of records
+        stream.write(b"<a/>" * 2_000_000)  # without any record behind it: given up
+    records, problems, megabytes = grown("atom", path)
+    assert (records, problems) == (0, 12)
+    assert megabytes < 250
+
+
+def test_an_object_of_countless_small_parts_is_left_out():
+    task = b'{"task": "t", "datasets": [' + b"{}," * 600_000 + b"{}]}"
+    problems = Problems()
+    assert list(iter_pwc(io.BytesIO(b"[" + task + b"]"), problems)) == []
+    assert "500,000" in problems.first[0].message

@@ -11,7 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workingpapers.hub.ingest import Link, Record, Signal, Version, blocks, iter_records, merge, newest_rows, record_keys, resolve, same
+from workingpapers.hub.ingest import (
+    Link,
+    Record,
+    Signal,
+    Version,
+    alike,
+    blocks,
+    iter_records,
+    merge,
+    newest_rows,
+    record_keys,
+    resolve,
+    same,
+)
 from workingpapers.hub.ingest.matching import CROWD
 from workingpapers.hub.ingest.record import SOURCES
 
@@ -122,6 +135,8 @@ def test_nearly_one_title_by_one_author_is_asked_about():
     result = resolve([ARXIV, other])
     assert len(result.papers) == 2
     assert [(d.kind, d.papers) for d in result.doubts] == [("alike", ("2603.00101", result.papers[1].public_id))]
+    assert alike(result.papers[1:], known=result.papers[:1]) == list(result.doubts)
+    assert alike(result.papers[:1]) == []
     assert resolve([ARXIV, variant(other, authors=("B. Kowalska",))]).doubts == (), "another first author"
 
 

@@ -11,7 +11,7 @@ from . import identity
 from .problems import Problems
 from .record import Link, LinkKind, Record, Signal
 from .streams import iter_json_items, parse_json
-from .text import MAX_ABSTRACT, MAX_NAME, MAX_TITLE, Draft, unique
+from .text import MAX_ABSTRACT, MAX_NAME, MAX_TITLE, Draft, shown, unique
 
 
 def iter_hf(stream: BinaryIO, problems: Problems, *, fetched: dt.datetime | None = None) -> Iterator[Record]:
@@ -29,10 +29,11 @@ def iter_hf(stream: BinaryIO, problems: Problems, *, fetched: dt.datetime | None
         draft.warnings += warnings
         outer = row if isinstance(row, dict) else {}
         paper = draft.mapping(outer.get("paper"), "paper") if "paper" in outer else outer
-        found = identity.arxiv_id(str(paper.get("id") or ""))
+        name = paper.get("id")
+        found = identity.arxiv_id(name) if isinstance(name, str) else None
         title = draft.text(paper.get("title") or outer.get("title"), "title", MAX_TITLE)
         if found is None or not title:
-            problems.add(where, f"no arXiv id: {str(paper.get('id'))[:60]!r}" if found is None else "no title")
+            problems.add(where, f"no arXiv id: {shown(name, 60)!r}" if found is None else "no title")
             continue
         nested = outer is not paper
         authors = _authors(paper, draft)

@@ -103,23 +103,24 @@ def _doubt_order(doubt: Doubt) -> tuple[str, str, str, tuple[str, ...]]:
     return doubt.kind, doubt.title, str(doubt.record), doubt.papers
 
 
-def alike(papers: Iterable[Paper]) -> list[Doubt]:
-    """Pairs with nearly one title and the same first author. Two different arXiv ids settle that a pair is two."""
+def alike(papers: Iterable[Paper], known: Iterable[Paper] = ()) -> list[Doubt]:
+    """Pairs, among `papers` or of one of these and a known one, with nearly one title and the same first author.
+
+    Two arXiv ids settle that a pair is two. Cost: pairs of one first author.
+    """
+    papers = list(papers)
     by_author: dict[str, list[Paper]] = defaultdict(list)
-    for paper in papers:
-        if paper.first_author_key:
-            by_author[paper.first_author_key].append(paper)
-    doubts = []
-    for group in by_author.values():
-        loose = [p for p in group if p.arxiv_id is None]
-        for a in loose:
-            for b in group:
-                if b is a or (b.arxiv_id is None and b.public_id <= a.public_id):
-                    continue
-                if fuzz.token_sort_ratio(a.title.casefold(), b.title.casefold(), score_cutoff=ALIKE) >= ALIKE:
-                    pair = sorted((a, b), key=lambda p: p.public_id)
-                    doubts.append(Doubt("alike", pair[0].title, None, tuple(p.public_id for p in pair)))
-    return doubts
+    for paper in (*papers, *known):
+        by_author[paper.first_author_key].append(paper)
+    found = set()
+    for a in papers:
+        for b in by_author[a.first_author_key] if a.first_author_key else ():
+            if a.public_id == b.public_id or (a.arxiv_id and b.arxiv_id):
+                continue
+            if fuzz.token_sort_ratio(a.title.casefold(), b.title.casefold(), score_cutoff=ALIKE) >= ALIKE:
+                pair = sorted((a, b), key=lambda p: p.public_id)
+                found.add(Doubt("alike", pair[0].title, None, tuple(p.public_id for p in pair)))
+    return sorted(found, key=_doubt_order)
 
 
 class _Union:

@@ -21,7 +21,7 @@ from .streams import iter_json_items, parse_json
 from .text import MAX_ABSTRACT, MAX_TITLE, Draft, unique, unlatex
 
 ATTRIBUTION = "Papers with Code, CC BY-SA 4.0"
-MAX_TASK = 32 << 20  # bytes of one task with all its tables; the other files have small objects
+MAX_TASK = 16 << 20  # bytes of one task with all its tables; the other files have small objects
 
 Row = dict[str, Any]
 

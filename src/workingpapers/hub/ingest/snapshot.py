@@ -13,7 +13,7 @@ from .categories import only_codes
 from .problems import Problems
 from .record import Record, Source, Version
 from .streams import iter_lines, parse_json
-from .text import MAX_ABSTRACT, MAX_NAME, MAX_TITLE, Draft, given_first, unlatex
+from .text import MAX_ABSTRACT, MAX_NAME, MAX_TITLE, Draft, given_first, shown, unlatex
 
 Reader = Callable[[dict[str, Any], identity.ArxivId, Draft], dict[str, Any]]  # fields of the record
 
@@ -48,7 +48,7 @@ def _iter(stream: BinaryIO, problems: Problems, offset: int, fetched: dt.datetim
         raw_id = row.get("id")
         found = identity.arxiv_id(raw_id) if isinstance(raw_id, str) else None
         if found is None:
-            problems.add(where, f"no arXiv id: {str(raw_id)[:60]!r}")
+            problems.add(where, f"no arXiv id: {shown(raw_id, 60)!r}")
             continue
         fields = read(row, found, draft)
         if not fields["title"]:
@@ -94,7 +94,7 @@ def _version(value: Any, draft: Draft) -> Version | None:
     row = draft.mapping(value, "version")
     name = row.get("version")
     if not isinstance(name, str) or not re.fullmatch(r"v[1-9][0-9]{0,2}", name):
-        draft.warn(f"versions: not a version: {str(name)[:20]}")
+        draft.warn(f"versions: not a version: {shown(name, 20)}")
         return None
     return Version(int(name[1:]), draft.day(row.get("created"), "version date"))
 
@@ -118,11 +118,11 @@ def _plain(row: dict[str, Any], found: identity.ArxivId, draft: Draft) -> dict[s
     origin = row.get("source")
     source = _PLAIN_SOURCES.get(origin) if isinstance(origin, str) else None
     if source is None:
-        draft.warn(f"source: taken as typed by hand, since it is not one of {', '.join(_PLAIN_SOURCES)}: {str(origin)[:40]}")
+        draft.warn(f"source: taken as typed by hand, since it is not one of {', '.join(_PLAIN_SOURCES)}: {shown(origin)}")
     day = draft.day(row.get("date"), "date")
     kind = row.get("date_kind")
     if kind not in ("submitted", "listed"):
-        draft.warn(f"date_kind: neither submitted nor listed: {str(kind)[:40]}")
+        draft.warn(f"date_kind: neither submitted nor listed: {shown(kind)}")
     authors = tuple(unlatex(name) for name in draft.texts(row.get("authors"), "authors"))
     categories = only_codes(draft.items(row.get("categories"), "categories"))
     return {

@@ -20,6 +20,7 @@ from .problems import Problems, SourceError
 CHUNK = 1 << 16
 MAX_RECORD = 4 << 20  # bytes of one record; the largest real one, 3,303 authors, has 0.1 MB
 MAX_DEPTH = 64
+MAX_PARTS = 500_000  # objects and lists within one object: 32 MB of empty ones would need a GB
 MAX_RATIO = 150  # real metadata packs 3 to 15 times; deflate can reach 1,032
 FREE_BYTES = 16 << 20  # unpacked bytes below which the ratio does not matter
 
@@ -186,7 +187,7 @@ def iter_json_items(stream: BinaryIO, problems: Problems, max_item: int = MAX_RE
     """
     window = _Window(stream, max_item)
     base: int | None = None  # depth at which items begin: 1 within an array, 0 for a single object
-    depth = number = start = gap = 0
+    depth = number = parts = start = gap = 0
     bad = ""
     for mark, begin, end in window.brackets():
         if base is None:
@@ -200,12 +201,14 @@ def iter_json_items(stream: BinaryIO, problems: Problems, max_item: int = MAX_RE
             gap = begin
         if mark in b"[{":
             if depth == base:
-                number, start, bad = number + 1, begin, ""
+                number, parts, start, bad = number + 1, 0, begin, ""
                 _check_between(window.cut(gap, begin), f"before item {number}", problems)
                 window.keep = begin
-            depth += 1
+            depth, parts = depth + 1, parts + 1
             if depth - base > MAX_DEPTH:
                 bad = "nested too deeply"
+            elif parts > MAX_PARTS:
+                bad = f"more than {MAX_PARTS:,} objects and lists within it"
             continue
         depth -= 1
         if depth < base:
@@ -238,7 +241,7 @@ _PROLOG_NOISE = re.compile(r"<!--.*?-->|<\?.*?\?>", re.DOTALL)
 _ROOT = re.compile(r"<[A-Za-z_]")
 
 
-def iter_xml(stream: BinaryIO, tags: tuple[str, ...], max_record: int = 4 * MAX_RECORD) -> Iterator[etree._Element]:
+def iter_xml(stream: BinaryIO, tags: tuple[str, ...], max_record: int = MAX_RECORD) -> Iterator[etree._Element]:
     """Each finished element whose `{namespace}name` is among `tags`; it is emptied after use, so memory stays flat.
 
     Entities are never expanded and a document type is refused; characters that XML forbids are dropped.
@@ -258,9 +261,10 @@ def iter_xml(stream: BinaryIO, tags: tuple[str, ...], max_record: int = 4 * MAX_
                 since = 0
                 yield element
                 element.clear()
-                parent = element.getparent()
-                while parent is not None and element.getprevious() is not None:
-                    del parent[0]
+                while (parent := element.getparent()) is not None:  # all that stands before it, on every level
+                    while element.getprevious() is not None:
+                        del parent[0]
+                    element = parent
             if since > max_record:
                 raise SourceError(f"an XML record of more than {max_record:,} bytes")
         parser.close()

@@ -96,7 +96,7 @@ class Draft:
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 1_000_000_000:
-            self.warn(f"{name}: not a count: {str(value)[:40]}")
+            self.warn(f"{name}: not a count: {shown(value)}")
             return None
         return value
 
@@ -108,7 +108,7 @@ class Draft:
             found = parse_day(value)
             if found is not None:
                 return found
-        self.warn(f"{name}: not a date: {str(value)[:40]}")
+        self.warn(f"{name}: not a date: {shown(value)}")
         return None
 
     def link(self, kind: LinkKind, value: Any, title: str = "", official: bool | None = None) -> tuple[Link, ...]:
@@ -120,6 +120,15 @@ class Draft:
             self.warn(f"{kind} link: not an http(s) address: {url[:60]}")
             return ()
         return (Link(kind, url, title, official),)
+
+
+def shown(value: Any, limit: int = 40) -> str:
+    """The beginning of a value for a message; the type of anything that could be large or deep.
+
+    >>> shown("x" * 100, 3), shown([[[]]]), shown(None)
+    ('xxx', 'list', 'None')
+    """
+    return str(value)[:limit] if value is None or isinstance(value, str | int | float) else type(value).__name__
 
 
 def is_web_address(url: str) -> bool:
