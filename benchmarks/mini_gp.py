@@ -26,7 +26,7 @@ from workingpapers.claims import side_by_side
 from workingpapers.papers.mini_gp import BBKB, GPUCB, MiniGPOptimizer, UniqueGP
 from workingpapers.workloads.arms import ArmProblem, Arms
 
-RECORDED = {"batch-bkb": "recorded 2026-11-23 at 3c23928: see docs"}
+RECORDED = {"batch-bkb": "recorded 2026-11-23 at 3c23928: 2.2 x at threshold 1, 1.9 x at threshold 2"}
 STEPS = 2_000
 
 
