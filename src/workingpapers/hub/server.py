@@ -30,14 +30,6 @@ GOOD_TIME = 60.0
 GRACE = 10.0
 
 
-# As `python -m workingpapers.lab.worker --with-parent`, but it also ends when this process died while it was loading.
-START_WORKER = """
-import os, sys
-from workingpapers.lab.worker import main
-sys.exit(main() if os.getppid() == int(sys.argv[2]) else 0)
-"""
-
-
 class PortInUse(OSError):
     """Another program listens on that port; the text says what to do."""
 
@@ -49,7 +41,7 @@ class Worker:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._command = [sys.executable, "-c", START_WORKER, "--with-parent", str(os.getpid())]
+        self._command = [sys.executable, "-m", "workingpapers.lab.worker", "--with-parent", str(os.getpid())]
         self._environment = {**os.environ, "WORKINGPAPERS_HOME": str(settings.home), "WORKINGPAPERS_CACHE": str(settings.cache),
                              "WORKINGPAPERS_DATABASE": settings.database, "WORKINGPAPERS_WORKERS": str(settings.workers)}
         self._stop = threading.Event()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 
 from workingpapers.papers.catalogue import Paper
@@ -24,10 +24,14 @@ def run(session: Session, run_id: str) -> RunRow | None:
 
 def newest(session: Session, slug: str | None = None) -> dict[Key, RunRow]:
     """The newest decided run of each claim on this machine, with its checks: runs on a user's own workload left out."""
-    query = (select(RunRow).where(RunRow.origin == "here", RunRow.is_yours.is_(False), RunRow.state == "done", RunRow.verdict.is_not(None))
-             .options(selectinload(RunRow.checks), selectinload(RunRow.files)).order_by(RunRow.ended_at, RunRow.id))
+    counted = [RunRow.origin == "here", RunRow.is_yours.is_(False), RunRow.state == "done", RunRow.verdict.is_not(None)]
     if slug is not None:
-        query = query.where(RunRow.slug == slug)
+        counted.append(RunRow.slug == slug)
+    last = select(RunRow.slug, RunRow.claim_id, func.max(RunRow.ended_at).label("ended")).where(*counted)
+    last_of = last.group_by(RunRow.slug, RunRow.claim_id).subquery()
+    same = (RunRow.slug == last_of.c.slug) & (RunRow.claim_id == last_of.c.claim_id) & (RunRow.ended_at == last_of.c.ended)
+    query = (select(RunRow).join(last_of, same).where(*counted).order_by(RunRow.id)
+             .options(selectinload(RunRow.checks), selectinload(RunRow.files)))
     return {(r.slug, r.claim_id): r for r in session.scalars(query)}
 
 

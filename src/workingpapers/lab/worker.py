@@ -1,4 +1,4 @@
-"""A worker of the queue: `python -m workingpapers.lab.worker`. Ends on SIGTERM, putting its run back into the queue."""
+"""A worker of the queue: `python -m workingpapers.lab.worker [--with-parent PID]`. Ends on SIGTERM, putting its run back into the queue."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ def main() -> int:
 
     signal.signal(signal.SIGTERM, asked)
     signal.signal(signal.SIGINT, asked)
-    parent = os.getppid()
-    if "--with-parent" in sys.argv[1:]:
+    if "--with-parent" in sys.argv[1:-1]:
+        # The pid is handed over: a parent that died while this process was loading would otherwise never be missed.
+        parent = int(sys.argv[sys.argv.index("--with-parent") + 1])
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):
         Lab().work(stop)
