@@ -9,14 +9,14 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from workingpapers.lab import Lab, Settings, Store
+from workingpapers.lab import Lab, Settings, Store, plots
 from workingpapers.papers.catalogue import Catalogue, load_catalogue
 
 _numbers = itertools.count()
@@ -147,8 +147,10 @@ class Toy:
 
 
 @pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Toy]:
-    """A toy paper; its trials do not wait for those of other labs on this machine."""
+def toy(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """A toy paper; its trials do not wait for those of other labs on this machine. Pictures cost a second: drawn where marked only."""
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr(plots, "render", lambda spec, theme: {"svg": b"<svg/>"})
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
@@ -159,7 +161,12 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Toy]:
     root = tmp_path / "plugins"
     root.mkdir()
     monkeypatch.syspath_prepend(str(root))
-    yield Toy(root, log).write()
+    return Toy(root, log).write()
+
+
+@pytest.fixture
+def drawn() -> None:
+    """Ask for pictures to be drawn in earnest."""
 
 
 def eventually(what: Callable[[], Any], seconds: float = 30.0) -> Any:

@@ -275,7 +275,8 @@ while True:
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_nothing_outlives_a_killed_driver(start: str, toy: Any, wait_for: Callable[..., Any], gone: Callable[[int], bool]) -> None:
-    toy.write(BEHAVIOURS.replace("ARMS = [", "def starts_child_and_sleeps():\n    starts_child()\n    sleep()\n\nARMS = [starts_child_and_sleeps, "))
+    toy.write(BEHAVIOURS.replace(
+        "ARMS = [", "def starts_child_and_sleeps():\n    starts_child()\n    sleep()\n\nARMS = [starts_child_and_sleeps, "))
     driver = toy.python("-c", DRIVER, start, toy.module)
     assert driver.stdout is not None
     pids = [int(driver.stdout.readline()), int(driver.stdout.readline())]

@@ -33,6 +33,24 @@ def usage_errors() -> Iterator[None]:
         raise WrongUsage(str(error)) from error
 
 
+def open_lab() -> Any:
+    """The lab on the store of the environment's settings; settings or a database that cannot be used are wrong usage."""
+    from pydantic import ValidationError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from workingpapers.lab import Lab
+    from workingpapers.lab.store import NewerStore, Store
+
+    try:
+        store = Store()
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise WrongUsage(f"WORKINGPAPERS_{str(first['loc'][0]).upper()} is {first['input']!r}: {first['msg']}") from error
+    except (SQLAlchemyError, OSError, NewerStore) as error:
+        raise WrongUsage(f"the database cannot be opened: {getattr(error, 'orig', None) or error!s}") from error
+    return Lab(store)
+
+
 def figure(value: float | None) -> str:
     """A number for a table: four digits that matter."""
     return "" if value is None else f"{value:,.4g}" if abs(value) < 1e5 else f"{value:,.0f}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ._common import JsonFlag, WrongUsage, figure, print_json, span, usage_errors
+from ._common import JsonFlag, WrongUsage, figure, open_lab, print_json, span, usage_errors
 
 Scales = Annotated[str, typer.Option(help="smoke (seconds), small (minutes) or full (the paper's own setting).")]
 
@@ -35,11 +37,9 @@ def run(
         os.environ["WORKINGPAPERS_RAY_ADDRESS"] = address
     if point and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # a user's own module lies where they stand
-    from workingpapers.lab import Lab
-
     with usage_errors():
-        lab = Lab()
-        with _progress(json_) as on_event:
+        lab = open_lab()
+        with _attended(json_) as on_event:
             batch = lab.run(slug, claims or None, scale=scale, seeds=seeds, executor=executor, points=point or None, fresh=fresh,
                             on_event=on_event)
         _finish(lab, batch.document, json_, export, trials=False)
@@ -51,11 +51,9 @@ def resume(
     json_: JsonFlag = False,
 ) -> None:
     """Go on with an interrupted run or batch; finished trials are not run again."""
-    from workingpapers.lab import Lab
-
     with usage_errors():
-        lab = Lab()
-        with _progress(json_) as on_event:
+        lab = open_lab()
+        with _attended(json_) as on_event:
             batch = lab.resume(name, on_event=on_event)
         _finish(lab, batch.document, json_, export, trials=False)
 
@@ -68,9 +66,9 @@ def list_runs(
     json_: JsonFlag = False,
 ) -> None:
     """List runs, newest first."""
-    from workingpapers.lab import Lab, read
+    from workingpapers.lab import read
 
-    lab = Lab()
+    lab = open_lab()
     with lab.store.reading() as session:
         rows = read.runs(session, slug=paper or None, verdict=verdict or None, limit=limit)
         found: list[dict[str, Any]] = [
@@ -95,10 +93,8 @@ def list_runs(
 @records.command("show")
 def show_run(name: Annotated[str, typer.Argument(help="Of a run.")], json_: JsonFlag = False) -> None:
     """Show one run: verdict, checks, arms."""
-    from workingpapers.lab import Lab
-
     with usage_errors():
-        document = Lab().run_document(name)
+        document = open_lab().run_document(name)
     if json_:
         print_json(document)
         return
@@ -112,14 +108,13 @@ def export_command(
     trials: Annotated[bool, typer.Option("--trials/--no-trials", help="With every trial and measurement.")] = True,
 ) -> None:
     """Write runs as one JSON document that another site can import: `runs export RUN [FILE]`."""
-    from workingpapers.lab import Lab
     from workingpapers.lab.exchange import export_runs
 
     names = list(name)
     if file is None and len(names) > 1 and (names[-1].endswith(".json") or "/" in names[-1]):
         file = Path(names.pop())
     with usage_errors():
-        document = export_runs(Lab(), names, trials=trials)
+        document = export_runs(open_lab(), names, trials=trials)
         if file is None:
             print_json(document)
         else:
@@ -129,13 +124,12 @@ def export_command(
 @records.command("import")
 def import_command(file: Annotated[Path, typer.Argument(help="Made by `runs export`.")], json_: JsonFlag = False) -> None:
     """Take runs of another machine in; they are shown as imported."""
-    from workingpapers.lab import Lab
     from workingpapers.lab.exchange import MAX_BYTES, import_runs
 
     with usage_errors():
         if file.stat().st_size > MAX_BYTES:
             raise WrongUsage(f"{file} is larger than {MAX_BYTES >> 20} MB")
-        names = import_runs(Lab(), file.read_bytes())
+        names = import_runs(open_lab(), file.read_bytes())
     if json_:
         print_json({"imported": names})
     else:
@@ -210,7 +204,21 @@ def _print_details(out: Any, c: dict[str, Any]) -> None:
     out.print(arms)
 
 
-def _progress(silent: bool) -> Any:
+@contextmanager
+def _attended(silent: bool) -> Iterator[Any]:
+    """Progress bars where somebody looks; after Ctrl-C, how to go on."""
     from ._progress import ProgressBars
 
-    return ProgressBars(silent or not sys.stderr.isatty())
+    batches: list[str] = []
+    with ProgressBars(silent or not sys.stderr.isatty()) as show:
+
+        def on_event(run: Any, kind: str, payload: dict[str, Any]) -> None:
+            batches[:] = [run.batch_id]
+            show(run, kind, payload)
+
+        try:
+            yield on_event
+        except KeyboardInterrupt:
+            if batches:
+                print(f"workingpapers: stopped; `workingpapers resume {batches[0]}` goes on where it was", file=sys.stderr)
+            raise

@@ -214,6 +214,10 @@ class Lab:
                 self.execute(row, requeue=True)
             except Busy:
                 continue
+            except NotHere as error:
+                with self.store.writing() as session:
+                    kept = session.get_one(RunRow, row.id)
+                    kept.state, kept.lease_owner, kept.reason, kept.ended_at = "failed", None, str(error), now()
             except Exception:
                 # The run is marked as failed; one that cannot be carried out does not end the worker.
                 logging.getLogger(__name__).exception("run %s failed", row.run_id)
