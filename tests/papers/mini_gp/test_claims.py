@@ -97,5 +97,5 @@ def test_bound_is_reported_for_every_arm() -> None:
     for arm in claim.arms.values():
         given = claim.parts[0].function(Trial(claim=claim.id, seed=0, point=Arms(30, 200), scale="smoke", arm=arm))
         assert given["switches_over_bound"] == pytest.approx(given["switches"] / given["bound"])
-    with_random = claim.parts[0].function(Trial(claim=claim.id, seed=0, point=Arms(5, 2_000), scale="smoke", arm=claim.arms["random arms"]))
+    with_random = claim.parts[0].function(Trial(claim=claim.id, seed=0, point=Arms(5, 2_000), scale="small", arm=claim.arms["random arms"]))
     assert with_random["switches_over_bound"] > 1
