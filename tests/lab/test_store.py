@@ -1,0 +1,113 @@
+"""The store: migrations both ways, the same schema as the models, many processes at a first start."""
+
+from __future__ import annotations
+
+import datetime as dt
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import inspect, select, text
+
+from workingpapers.lab import Settings, Store
+from workingpapers.lab.store import Base, NewerStore, RunRow
+from workingpapers.lab.store._store import alembic_config
+
+
+def tables(store: Store) -> set[str]:
+    return set(inspect(store.engine).get_table_names())
+
+
+def test_migrations_up_down_up() -> None:
+    from alembic import command
+
+    store = Store()
+    there = tables(store)
+    assert {"runs", "trials", "measurements", "checks", "run_events", "run_files"} <= there
+    with store.engine.begin() as connection:
+        command.downgrade(alembic_config(connection), "base")
+    assert tables(store) == {"alembic_version"}
+    store.migrate()
+    assert tables(store) == there
+    store.migrate()
+    assert tables(store) == there
+
+
+def test_every_step_of_the_migrations_goes_both_ways() -> None:
+    from alembic import command
+    from alembic.script import ScriptDirectory
+
+    store = Store(migrate=False)
+    with store.engine.connect() as connection:
+        revisions = [r.revision for r in ScriptDirectory.from_config(alembic_config(connection)).walk_revisions()][::-1]
+    for revision in revisions:
+        for step in (revision, "-1", revision):
+            with store.engine.begin() as connection:
+                (command.downgrade if step == "-1" else command.upgrade)(alembic_config(connection), step)
+
+
+def test_migrations_give_the_schema_of_the_models() -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    import workingpapers.hub.app  # noqa: F401 - its tables hang on the same base
+
+    store = Store()
+    with store.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_a_database_of_a_later_release_is_refused() -> None:
+    store = Store()
+    with store.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(NewerStore, match="the database is at version 9999"):
+        Store()
+
+
+def test_many_processes_start_on_an_empty_home_at_once(tmp_path: Path) -> None:
+    code = "from workingpapers.lab import Store; s = Store(); s.writing().__enter__(); print('open')"
+    processes = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(6)]
+    ended = [p.communicate(timeout=120) for p in processes]
+    assert [(p.returncode, out) for p, (out, _) in zip(processes, ended)] == [(0, "open\n")] * 6, [err for _, err in ended]
+
+
+def test_sqlite_waits_in_write_ahead_mode_and_keeps_its_keys() -> None:
+    store = Store()
+    with store.engine.connect() as connection:
+        found = {p: connection.execute(text(f"PRAGMA {p}")).scalar() for p in ("journal_mode", "foreign_keys", "busy_timeout")}
+    assert found == {"journal_mode": "wal", "foreign_keys": 1, "busy_timeout": 15000}
+
+
+def row(**more: Any) -> RunRow:
+    return RunRow(**{"run_id": "r", "batch_id": "b", "slug": "s", "claim_id": "c", "scale": "smoke", **more})
+
+
+def test_a_block_that_raises_leaves_nothing() -> None:
+    store = Store()
+    with pytest.raises(KeyboardInterrupt), store.writing() as session:
+        session.add(row())
+        session.flush()
+        raise KeyboardInterrupt
+    with store.reading() as session:
+        assert session.scalars(select(RunRow)).all() == []
+
+
+def test_moments_keep_their_zone() -> None:
+    store = Store()
+    noon = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
+    with store.writing() as session:
+        session.add(row(created_at=noon))
+    with store.reading() as session:
+        assert session.scalars(select(RunRow.created_at)).one() == noon
+    with pytest.raises(Exception, match="without a time zone"), store.writing() as session:
+        session.add(row(run_id="r2", created_at=dt.datetime(2026, 1, 1)))  # noqa: DTZ001 - the mistake itself
+
+
+def test_settings_name_the_database(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    assert settings.database_url == f"sqlite:///{tmp_path / 'workingpapers.sqlite3'}"
+    assert Settings(database="postgresql://x").database_url == "postgresql://x"
