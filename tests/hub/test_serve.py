@@ -36,7 +36,7 @@ def site(tmp_path: Path):
 
 def is_worker(process):
     try:
-        return "from workingpapers.lab.worker import main" in " ".join(process.cmdline())
+        return "workingpapers.lab.worker" in " ".join(process.cmdline())
     except psutil.Error:  # it has just died
         return False
 
