@@ -182,13 +182,13 @@ def test_numbers_that_are_none(toy: Any, sound: dict[str, Any], number: str, pla
     {"estimate": put("runs.0.checks.0.estimate", 123456789), "value": put("runs.0.trial_rows.0.measurements.0.value", 123456789),
      "memory_gb": put("runs.0.environment.memory_gb", 123456789)}[place](document)
     lab = toy.lab()
-    with pytest.raises(LabError, match="not a document of runs: .*(no JSON number|beyond the largest number)"):
+    with pytest.raises(LabError, match=r"not a document of runs: .*(no JSON number|beyond the largest number)"):
         import_runs(lab, json.dumps(document).replace("123456789", number))
     assert stored(lab) == []
 
 
 def test_a_document_larger_than_is_taken(toy: Any) -> None:
-    with pytest.raises(LabError, match="at most 64 MB|64"):
+    with pytest.raises(LabError, match="at most 64 are taken"):
         import_runs(toy.lab(), b" " * ((64 << 20) + 1))
 
 

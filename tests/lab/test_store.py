@@ -70,7 +70,8 @@ def test_a_database_of_a_later_release_is_refused() -> None:
 
 def test_many_processes_start_on_an_empty_home_at_once(tmp_path: Path) -> None:
     code = "from workingpapers.lab import Store; s = Store(); s.writing().__enter__(); print('open')"
-    processes = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(6)]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen([sys.executable, "-c", code], **pipes) for _ in range(6)]
     ended = [p.communicate(timeout=120) for p in processes]
     assert [(p.returncode, out) for p, (out, _) in zip(processes, ended)] == [(0, "open\n")] * 6, [err for _, err in ended]
 
@@ -88,10 +89,15 @@ def row(**more: Any) -> RunRow:
 
 def test_a_block_that_raises_leaves_nothing() -> None:
     store = Store()
-    with pytest.raises(KeyboardInterrupt), store.writing() as session:
-        session.add(row())
-        session.flush()
-        raise KeyboardInterrupt
+
+    def broken_off() -> None:
+        with store.writing() as session:
+            session.add(row())
+            session.flush()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        broken_off()
     with store.reading() as session:
         assert session.scalars(select(RunRow)).all() == []
 
@@ -104,7 +110,7 @@ def test_moments_keep_their_zone() -> None:
     with store.reading() as session:
         assert session.scalars(select(RunRow.created_at)).one() == noon
     with pytest.raises(Exception, match="without a time zone"), store.writing() as session:
-        session.add(row(run_id="r2", created_at=dt.datetime(2026, 1, 1)))  # noqa: DTZ001 - the mistake itself
+        session.add(row(run_id="r2", created_at=dt.datetime(2026, 1, 1)))
 
 
 def test_settings_name_the_database(tmp_path: Path) -> None:

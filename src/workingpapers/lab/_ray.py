@@ -73,10 +73,10 @@ class RayExecutor:
     def begin(self, key: Any, job: Answer, time_limit: float | None, memory_gb: float | None) -> Any:
         """Submit a trial. One process a task: nothing is left over for the next one."""
         if not hasattr(self, "_remote"):
-            self._remote = ray.remote(_perform)
+            self._remote = ray.remote(max_calls=1)(_perform)
         cores = self._cores_of_a_node() if job.get("alone") else int(job.get("threads") or 1)
         variables = {"OMP_NUM_THREADS": str(job.get("threads") or 1), "PYTHONPATH": os.pathsep.join(_path())}
-        task = self._remote.options(num_cpus=cores, max_calls=1, max_retries=RETRIES, runtime_env={"env_vars": variables},
+        task = self._remote.options(num_cpus=cores, max_retries=RETRIES, runtime_env={"env_vars": variables},
                                     name=f"{job['claim']} {job['arm']} seed {job['seed']}").remote(job)
         self._tasks[task] = (key, time.monotonic(), time_limit)
         return task
