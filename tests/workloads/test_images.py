@@ -127,13 +127,13 @@ def test_routes_are_tried_in_order_and_other_contents_refused(tmp_path: Path, mo
     source.prepare()
     assert len(calls) == 3
     hopeless = ImageSource("other", "0" * 64, "MIT", (nowhere, forged), "Buy a network.")
-    with pytest.raises(Unavailable, match="no network; forged gave other contents.*Buy a network"):
+    with pytest.raises(Unavailable, match=r"no network; forged gave other contents.*Buy a network"):
         hopeless.prepare()
     stored = source.path.read_bytes()
     flipped = bytearray(stored)
     flipped[stored.index(small().images.tobytes()[:64]) + 5] ^= 1
     source.path.write_bytes(bytes(flipped))
-    with pytest.raises(Exception, match="damaged|CRC"):
+    with pytest.raises(Exception, match=r"damaged|CRC"):
         source.load()
 
 

@@ -287,7 +287,7 @@ def _check_image(x: Tensor, in_chans: int, stride: int, frozen: bool) -> None:
     if not frozen and x.shape[0] == 1:
         raise ValueError(
             "a batch of 1 in training mode: batch normalisation would measure a single image. Use batches of 2 or more, "
-            "call eval(), or freeze the norms (timm.utils.freeze_batch_norm_2d)"
+            "call eval(), or freeze the norms (timm.layers.freeze_batch_norm_2d)"
         )
 
 

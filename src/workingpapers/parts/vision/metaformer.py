@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import combinations, product
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +93,7 @@ def matched_width(
 ) -> tuple[int, ...]:
     """Widths near a common multiple of `dims` at which `build(widths)` has `target` parameters to within `tolerance`.
 
-    All widths are scaled by one factor and rounded; where rounding misses the target, single widths are moved by one or two.
+    All widths are scaled by one factor and rounded; where rounding misses the target, one or two widths are moved by one or two.
 
     Args:
         build: widths -> network. Called some 30 times.
@@ -125,10 +126,13 @@ def matched_width(
         low, high = (middle, high) if params(scaled(middle)) < target else (low, middle)
     near = scaled(high)
     tried = {near: params(near), scaled(low): params(scaled(low))}
-    for i in range(len(near)):
-        for step in (-2, -1, 1, 2):
-            if min(abs(n - target) for n in tried.values()) > tolerance * target / 4:
-                widths = tuple(max(2, w + step * (j == i)) for j, w in enumerate(near))
+    for moved in (1, 2):  # one width, then two
+        for axes in combinations(range(len(near)), min(moved, len(near))):
+            for steps in product((-2, -1, 1, 2), repeat=len(axes)):
+                if min(abs(n - target) for n in tried.values()) <= tolerance * target / (4 if moved == 1 else 1):
+                    break
+                by = dict(zip(axes, steps, strict=True))
+                widths = tuple(max(2, w + by.get(j, 0)) for j, w in enumerate(near))
                 tried[widths] = params(widths)
     best = min(tried, key=lambda w: abs(tried[w] - target))
     if abs(tried[best] - target) > tolerance * target:
