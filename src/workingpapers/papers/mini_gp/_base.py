@@ -220,9 +220,8 @@ class Optimizer:
     @property
     def n_unique(self) -> int:
         """Distinct candidates evaluated."""
-        block = self._block
-        seen = {c for c, *_ in self._surrogate.statistics()}
-        return len(seen | ({block.candidate} if block is not None and block.count else set()))
+        self._flush()
+        return self._surrogate.n_unique
 
     def predict(self, x: npt.ArrayLike) -> tuple[Array, Array]:
         """Posterior mean and variance at `x`: vectors `(m, d)` for arms; lists of points in the user's units for a box."""

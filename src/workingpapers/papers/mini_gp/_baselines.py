@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ._base import Choice, Optimizer
+from ._base import Block, Choice, Optimizer
 from ._optimizer import MiniGPOptimizer
 from ._space import FiniteSpace
 from ._surrogate import ArmSurrogate, Candidate
@@ -142,7 +142,36 @@ class GPBUCB(MiniGPOptimizer):
 
 
 class RandomArms(Optimizer):
-    """A control: every evaluation at a candidate drawn uniformly; the same posterior says which is best."""
+    """A control: every evaluation at a candidate drawn uniformly; the same posterior says which is best.
+
+    Its choices need no posterior, so observations are folded in only when something is asked about them.
+    """
+
+    def __init__(self, space: Any, **options: Any) -> None:
+        super().__init__(space, **options)
+        self._waiting: dict[Candidate, Block] = {}
+
+    def _observe(self, candidate: Candidate, n: int, average: float, squares: float) -> None:
+        self._waiting.setdefault(candidate, Block(candidate, 0, "")).take(n, average, squares)
+
+    def _close(self) -> None:
+        super()._flush()
+        self._block = None
+
+    def _flush(self) -> None:
+        super()._flush()
+        for block in self._waiting.values():
+            super()._observe(block.candidate, block.count, block.average, block.squares)
+        self._waiting.clear()
+
+    def _more_state(self) -> dict[str, Any]:
+        return {"waiting": [[list(b.candidate) if isinstance(b.candidate, tuple) else b.candidate, b.count, b.average, b.squares]
+                            for b in self._waiting.values()]}
+
+    def _load_more(self, state: dict[str, Any]) -> None:
+        self._waiting = {}
+        for candidate, n, average, squares in state["waiting"]:
+            self._observe(tuple(candidate) if isinstance(candidate, list) else candidate, n, average, squares)
 
     def _choose(self) -> Choice:
         return Choice(self._surrogate.uniform(self.rng), 1, "drawn uniformly")

@@ -337,7 +337,7 @@ class Priced(Workload):
        arms={MINI_UCB: method(MiniGPOptimizer, beta="bayes"),
              "mini-GP-UCB, C from the price": method(MiniGPOptimizer, beta="bayes", C="auto"),
              "GP-UCB": baseline(GPUCB, beta="bayes"), "GP-BUCB": baseline(GPBUCB, beta="bayes"), "random arms": control(RandomArms)},
-       points=at(smoke=[Priced(Arms(200, 3_000), 5)], small=[Priced(Arms(600, 10_000), 5), Priced(Arms(600, 10_000), 50)],
+       points=at(smoke=[Priced(Arms(200, 3_000), 5)], small=[Priced(Arms(600, 5_000), 5), Priced(Arms(600, 5_000), 50)],
                  full=[Priced(CaliforniaHousing(20_000), 50)]),
        seeds=at(smoke=10, small=20, full=10),
        rule=all_of(headline(ratio("cost", MINI_UCB, "GP-UCB") < 1), ratio("cost", MINI_UCB, "GP-BUCB") < 1,
