@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -83,7 +82,7 @@ def usage(paper: Paper) -> list[str]:
     if paper.facts.extras:
         install = f"pip install 'workingpapers[{','.join(paper.facts.extras)}]'"
         out += ["```", install, f"workingpapers run {paper.slug} --scale smoke", "```", ""]
-    out += [inspect.cleandoc(package.__doc__ or "").strip(), "", "## Public names", "", "| name | what it is |", "|---|---|"]
+    out += [fenced(inspect.cleandoc(package.__doc__ or "").strip()), "", "## Public names", "", "| name | what it is |", "|---|---|"]
     for name in package.__all__:
         found = getattr(package, name)
         first = inspect.cleandoc(getattr(found, "__doc__", "") or "").split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
@@ -92,12 +91,42 @@ def usage(paper: Paper) -> list[str]:
 
 
 def signature(found: Any) -> str:
+    """Names and defaults, without types."""
     try:
-        text = str(inspect.signature(found))
+        parameters = inspect.signature(found).parameters.values()
     except (TypeError, ValueError):
         return ""
-    text = re.sub(r"\s*->.*$", "", text)
-    return re.sub(r": [^,=()\[\]]*(\[[^\]]*\])*", "", text).replace("|", "\\|") if len(text) < 400 else "(...)"
+    out, starred = [], False
+    for p in parameters:
+        if p.kind is p.VAR_POSITIONAL:
+            starred = True
+        elif p.kind is p.KEYWORD_ONLY and not starred:
+            starred = True
+            out.append("*")
+        star = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "")
+        default = "" if p.default is p.empty else f"={shown(p.default)}"
+        out.append(f"{star}{p.name}{default}")
+    return f"({', '.join(out)})".replace("|", "\\|")
+
+
+def shown(default: Any) -> str:
+    if callable(default) and hasattr(default, "__name__"):
+        return str(default.__name__)
+    return "..." if " at 0x" in repr(default) else repr(default)
+
+
+def fenced(text: str) -> str:
+    """A docstring with its examples in fences."""
+    out, inside = [], False
+    for line in text.splitlines():
+        if line.startswith(">>>") and not inside:
+            out.append("```python")
+            inside = True
+        elif inside and not line.strip():
+            out.append("```")
+            inside = False
+        out.append(line)
+    return "\n".join([*out, "```"] if inside else out)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How often the intervals of claims hold the truth: `python scripts/coverage.py` prints the tables of docs/statistics.md.
+"""How often the intervals of claims hold the truth: `python scripts/interval_coverage.py` prints the tables of docs/statistics.md.
 
 An interval at 95 % should hold the true mean in 95 of 100 experiments. Student's t is judged on what it decides in this
 project (normal differences, log-ratios of lognormal metrics) and on heavy skew, where it falls short; the bias-corrected
