@@ -3,7 +3,7 @@
     >>> from workingpapers.papers.cas_vit import create_model
     >>> model = create_model("cas_vit_xs", num_classes=10)
     >>> sum(p.numel() for p in model.parameters())
-    2764140
+    2763120
 
 The token mixer and its gates need torch alone. Everything else needs the extra `vision`; importing `CasViT`, `create_model` or
 `register` registers `cas_vit_xs`, `cas_vit_s`, `cas_vit_m` and `cas_vit_t` with timm.
