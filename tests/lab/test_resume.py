@@ -113,7 +113,7 @@ def test_ctrl_c_leaves_it_resumable(toy: Any, wait_for: Callable[..., Any], gone
     row = the_run(lab)
     assert f"workingpapers resume {row.batch_id}" in errors
     assert "Traceback" not in errors
-    assert all(gone(c.pid) for c in children)
+    assert wait_for(lambda: all(gone(c.pid) for c in children), 10)
     assert (row.state, row.lease_owner, row.reason) == ("cancelled", None, "stopped before it was finished: resume it to go on")
     assert {t.state for t in row.trials} <= {"done", "pending"}
     before = set(toy.attempts())
