@@ -272,7 +272,7 @@ class Contest(Workload):
 LEARNING_RATES: dict[str, dict[str, float]] = {
     # chosen by contest.tune on other splits, the same tries for every mixer
     "digits": {**dict.fromkeys(CONTENDERS, 4e-2), MSA: 2e-2},
-    "Fashion-MNIST": dict.fromkeys(CONTENDERS, 1e-2),
+    "Fashion-MNIST": dict.fromkeys(CONTENDERS, 5e-3),
 }
 
 _RIVALS = ("separable attention", "additive attention", "depthwise conv", MSA)
