@@ -183,7 +183,8 @@ def test_a_killed_fit_goes_on_where_it_stopped(tmp_path: Path) -> None:
     process = multiprocessing.get_context("fork").Process(target=_fit_slowly, args=(M, log, checkpoint))
     process.start()
     deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and (not (checkpoint / "done.log").exists() or len((checkpoint / "done.log").read_text().split()) < 4):
+    done = checkpoint / "done.log"
+    while time.monotonic() < deadline and (not done.exists() or len(done.read_text().split()) < 4):
         time.sleep(0.01)
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)

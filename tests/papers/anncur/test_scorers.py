@@ -104,7 +104,10 @@ def cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.mark.slow
 @pytest.mark.needs("sentence_transformers")
 def test_a_cross_encoder_of_sentence_transformers_is_searched(cross_encoder: Any, tmp_path: Any) -> None:
-    words = ["run", "walk", "eat", "drink", "sleep", "write", "read", "sing", "dance", "jump", "swim", "fly", "drive", "cook", "build", "break", "carry", "throw", "catch", "push"]
+    words = [
+        "run", "walk", "eat", "drink", "sleep", "write", "read", "sing", "dance", "jump",
+        "swim", "fly", "drive", "cook", "build", "break", "carry", "throw", "catch", "push",
+    ]
     items = [f"{a}: to {a} and {b}" for a in words for b in words[:4]]
     queries = [f"they « {a} » {b}" for a in words for b in ("today", "alone")]
     scorer = from_cross_encoder(cross_encoder, batch_size=32)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workingpapers.papers.anncur import CrossEncoderRetriever, recall_at_k, recall_vs_budget
+from workingpapers.papers.anncur import CrossEncoderRetriever, recall_at_k, recall_vs_budget, replay
 from workingpapers.papers.anncur.anchors import order
 from workingpapers.papers.anncur.search import parts, top
 
@@ -114,3 +114,21 @@ def test_the_retriever_finds_neighbours_as_scikit_learn_does() -> None:
         CrossEncoderRetriever(distance).kneighbors(X)
     with pytest.raises(TypeError, match="metric"):
         CrossEncoderRetriever("cosine").fit(X)  # type: ignore[arg-type]
+
+
+def test_replay_is_retrieving_and_reranking_cell_by_cell() -> None:
+    exact = low_rank(6, 300, 5)
+    approx = exact + np.random.default_rng(0).normal(size=exact.shape)
+    grid = replay(exact, approx, ks=(1, 10, 50), reranked=(1, 20, 100))
+    for r, reranked in enumerate((1, 20, 100)):
+        retrieved = np.argsort(-approx, axis=1)[:, :reranked]
+        ordered = np.take_along_axis(retrieved, np.argsort(-np.take_along_axis(exact, retrieved, 1), axis=1), 1)
+        for c, k in enumerate((1, 10, 50)):
+            if k > reranked:
+                assert np.isnan(grid[r, c])
+            else:
+                assert grid[r, c] == pytest.approx(recall_at_k(exact, ordered, k).mean())
+    with pytest.raises(ValueError, match="approx"):
+        replay(exact, approx[:, 1:], [1], [1])
+    with pytest.raises(ValueError, match="ks"):
+        replay(exact, approx, [0], [1])

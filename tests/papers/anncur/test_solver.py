@@ -12,7 +12,7 @@ from workingpapers.papers.anncur.solver import Basis, complete, item_embeddings,
 from .conftest import low_rank
 
 
-@given(rank=st.integers(1, 8), n_q=st.integers(8, 30), k_i=st.integers(8, 40), seed=st.integers(0, 100))
+@given(rank=st.integers(1, 8), n_q=st.integers(16, 30), k_i=st.integers(16, 40), seed=st.integers(0, 100))
 @settings(max_examples=40, deadline=None)
 def test_one_shot_equals_the_pseudo_inverse_on_matrices_of_exact_rank(rank: int, n_q: int, k_i: int, seed: int) -> None:
     M = low_rank(n_q + 5, 120, rank, seed)

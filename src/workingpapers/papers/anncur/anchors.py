@@ -22,6 +22,8 @@ def order(S: NDArray[Any], n: int, choice: str, keys: NDArray[np.float64]) -> ND
     (Gumbel keys). "pivoted-qr": greedily the item farthest from the span of those before it; for n above n_q the rest follow `keys`.
     Both O(N n_q^2).
     """
+    if choice == "random":
+        return np.argsort(keys, kind="stable")
     centred = S.astype(np.float64) - S.mean(0, dtype=np.float64)
     if choice == "leverage":
         left, sigma, _ = np.linalg.svd(centred, full_matrices=False)

@@ -469,9 +469,7 @@ class CURIndex:
         return self._basis_
 
     def _anchor_order(self, n: int) -> Ints:
-        if self.anchor_choice == "random":
-            return np.argsort(self._keys, kind="stable")
-        key = (self.anchor_choice, n)
+        key = (self.anchor_choice, 0 if self.anchor_choice == "random" else n)
         if key not in self._orders:
             self._orders[key] = anchor_rules.order(self.S_, n, self.anchor_choice, self._keys)
         return self._orders[key]

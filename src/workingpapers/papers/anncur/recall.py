@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workingpapers.papers.anncur.search import top
+
 
 def recall_at_k(exact: ArrayLike, approx: ArrayLike, k: int) -> NDArray[np.float64]:
     """Share of the true top k that was found, a query each, by exact scores so that ties count as found.
@@ -68,3 +70,41 @@ def recall_vs_budget(
             if k <= min(budget, found.shape[1]):
                 curves[k][row] = recall_at_k(scores, found, k)
     return curves
+
+
+def replay(exact: ArrayLike, approx: ArrayLike, ks: Sequence[int], reranked: Sequence[int]) -> NDArray[np.float64]:
+    """Recall@k of retrieving by `approx` and reranking by `exact`, for every k and every number of reranked items at once.
+
+    A true top item is found when its rank by `approx` is below the number of reranked items, so one sort a query
+    answers the whole grid, which the official evaluation fills cell by cell.
+
+    Args:
+        exact, approx: (q, N) scores. Ties in `approx` count against the item; of ties in `exact` any will do.
+        ks: lengths of the wanted list.
+        reranked: numbers of items scored exactly.
+
+    Returns:
+        (len(reranked), len(ks)) mean recall, NaN where fewer items are reranked than wanted. O(q N log N).
+
+    Example:
+        >>> replay([[3.0, 2.0, 1.0]], [[0.2, 0.1, 0.9]], ks=[1], reranked=[1, 2])
+        array([[0.],
+               [1.]])
+    """
+    scores, guess = np.atleast_2d(np.asarray(exact)), np.atleast_2d(np.asarray(approx))
+    if scores.shape != guess.shape:
+        raise ValueError(f"approx: shape {guess.shape}, but exact has {scores.shape}")
+    n, most = scores.shape[1], max(ks)
+    if not 1 <= min(ks) <= most <= n:
+        raise ValueError(f"ks: {list(ks)} are not all between 1 and the number of items, {n}")
+    limits = np.asarray(reranked)
+    out = np.zeros((len(limits), len(ks)))
+    for row, other, best in zip(scores, guess, top(scores, most)):
+        best = best[np.argsort(-row[best], kind="stable")]
+        rank = n - np.searchsorted(np.sort(other), other[best], side="left")  # items at or above it, itself included
+        found = rank <= limits[:, None]  # (limits, most)
+        share = np.cumsum(found, axis=1) / np.arange(1, most + 1)
+        out += share[:, np.asarray(ks) - 1]
+    out /= len(scores)
+    out[limits[:, None] < np.asarray(ks)] = np.nan
+    return out

@@ -63,7 +63,8 @@ def one_shot(score: ScoreItems, q: int, anchors: Ints, E: Floats, reranked: int)
     """Score the anchors, rebuild the row (s = c E), score the `reranked` best of it. E is (k_i, N)."""
     asked = np.broadcast_to(anchors, (q, len(anchors)))
     c = score(asked)
-    approx = c @ E.astype(np.float32, copy=False)
+    E = E.astype(np.float32, copy=False)
+    approx = (E.T @ c[0])[None] if q == 1 else c @ E
     hidden = approx[:, anchors]
     approx[:, anchors] = -np.inf
     best = top(approx, min(reranked, approx.shape[1] - len(anchors)))
@@ -86,9 +87,10 @@ def in_rounds(
     approx = np.zeros((len(first), len(basis.S)), np.float32)
     for size in sizes:
         approx = complete(basis, items, scores, ridge, leave_out)
-        open_ = approx.copy()
-        np.put_along_axis(open_, items, np.float32(-np.inf), 1)
-        best = top(open_, size)
+        known = np.take_along_axis(approx, items, 1)
+        np.put_along_axis(approx, items, np.float32(-np.inf), 1)
+        best = top(approx, size)
+        np.put_along_axis(approx, items, known, 1)
         guess = np.take_along_axis(approx, best, 1)
         items = np.hstack([items, best])
         scores = np.hstack([scores, score(best)])

@@ -67,10 +67,10 @@ def _blocks(S: Floats, size: int = 16384) -> list[NDArray[np.float32]]:
 
 
 def times(S: Floats, w: NDArray[np.float32]) -> NDArray[np.float32]:
-    """S @ w, (N, n_q) @ (n_q, ...) in float32; float16 scores are widened block by block."""
-    if S.dtype == np.float32:
-        return np.asarray(S @ w)
-    return np.concatenate([block @ w for block in _blocks(S)])
+    """Rows w S^T, (q, n_q) x (n_q, N) -> (q, N) in float32; float16 scores are widened block by block."""
+    if S.dtype != np.float32:
+        return np.concatenate([w @ block.T for block in _blocks(S)], axis=1)
+    return np.asarray((S @ w[0])[None] if len(w) == 1 else w @ S.T)
 
 
 def energy(F_A: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -142,8 +142,9 @@ def complete(
     alpha = np.linalg.solve(K, c.astype(np.float64)[..., None])[..., 0]  # (q, m)
     w = np.einsum("qm,qmn->qn", alpha, F_A)
     offset = basis.ones * alpha.sum(1) - w @ basis.mu
-    rows = times(basis.S, w.T.astype(np.float32)).T
-    return np.asarray(rows + offset[:, None].astype(np.float32))
+    rows = times(basis.S, w.astype(np.float32))
+    rows += offset[:, None].astype(np.float32)
+    return rows
 
 
 @dataclass(frozen=True)
@@ -188,10 +189,11 @@ def leave_one_out(
         F_A = np.hstack([F_A, np.full((len(anchors), 1), basis.ones**0.5)])
     values, V = np.linalg.eigh(F_A.T @ F_A)
     values = values.clip(min=0)
-    exact = basis.S[:, held].astype(np.float32)  # (N, h)
-    k = min(k, len(exact))
-    top = np.argpartition(-exact, k - 1, axis=0)[:k]  # (k, h)
-    known = np.zeros(len(exact), bool)
+    exact = np.ascontiguousarray(basis.S[:, held].T, dtype=np.float32)  # (h, N)
+    n = exact.shape[1]
+    k = min(k, n)
+    top = np.argpartition(exact, n - k, axis=1)[:, n - k :]  # (h, k)
+    known = np.zeros(n, bool)
     known[anchors] = True
     mu = basis.mu.astype(np.float32)
     recall, error = [], []
@@ -199,20 +201,22 @@ def leave_one_out(
         P = (V / (values + ridge * unit + 1e-14 * max(values[-1], 1e-30))) @ V[held].T  # (n_q [+ 1], h)
         Z = -P / P[held, np.arange(len(held))]
         Z[held, np.arange(len(held))] += 1.0  # weights on the others; its own weight is 1 - 1 = 0
-        w = Z[:n_q].astype(np.float32)
-        approx = times(basis.S, w) - mu @ w + mu[held]
+        w = Z[:n_q].T.astype(np.float32)  # (h, n_q)
+        offset = mu[held] - w @ mu
         if basis.ones:
-            approx += (Z[-1] * basis.ones**0.5).astype(np.float32)
+            offset = offset + (Z[-1] * basis.ones**0.5).astype(np.float32)
+        approx = times(basis.S, w)  # (h, N)
+        approx += offset[:, None]
         error.append(float(np.sqrt(np.mean((approx - exact) ** 2))))
-        approx[known] = -np.inf
+        approx[:, known] = -np.inf
         recall.append(float(np.mean(_found(approx, top, reranked) | known[top])))
     return LeaveOneOut(tuple(ridges), np.array(recall), np.array(error))
 
 
 def _found(approx: NDArray[np.float32], top: Ints, reranked: int) -> NDArray[np.bool_]:
-    """Which of the `top` (k, h) items lie among the `reranked` best of each column of `approx` (N, h)."""
+    """Which of the `top` (h, k) items lie among the `reranked` best of each row of `approx` (h, N)."""
     if reranked <= 0:
         return np.zeros(top.shape, bool)
-    n = len(approx)
-    least = np.partition(approx, n - min(reranked, n), axis=0)[n - min(reranked, n)]
-    return np.asarray(np.take_along_axis(approx, top, 0) >= least)
+    place = approx.shape[1] - min(reranked, approx.shape[1])
+    least = np.partition(approx, place, axis=1)[:, place]
+    return np.asarray(np.take_along_axis(approx, top, 1) >= least[:, None])
