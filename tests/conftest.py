@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,10 +30,9 @@ def require(what: str, reason: str | None = None) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test has a data directory of its own; caches of fetched archives are shared."""
     monkeypatch.setenv("WORKINGPAPERS_HOME", str(tmp_path / "home"))
-    yield
 
 
 @pytest.fixture(autouse=True)
