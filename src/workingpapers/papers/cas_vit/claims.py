@@ -142,7 +142,7 @@ def _with_mixer(network: nn.Module, mixer: TokenMixer) -> nn.Module:
         small=[Layer(14), Layer(28), Layer(56), Layer(84), Layer(112)],
         full=[Net(224), Net(384), Net(512), Net(1024)],
     ),
-    seeds=at(smoke=3, small=5, full=5),
+    seeds=5,
     rule=all_of(
         headline(slope("macs", CATM, "tokens", at_least=SMALLEST_TOKENS) < 1.02),
         slope("macs", CATM, "tokens", at_least=SMALLEST_TOKENS) > 0.98,
@@ -159,7 +159,7 @@ def cost_linear(trial: Trial) -> dict[str, float]:
 def cost_linear_time(trial: TimedTrial) -> dict[str, dict[str, float]]:
     image = _noise(trial, 1, trial.point.shape())
     calls = {name: _call(trial.point.network(arm.build(), trial.seed), image) for name, arm in trial.arms.items()}
-    return {name: {"seconds": timing.best} for name, timing in side_by_side(calls, repeats=7).items()}
+    return {name: {"seconds": timing.best} for name, timing in side_by_side(calls, repeats=15).items()}
 
 
 @cost_linear.note
@@ -403,7 +403,7 @@ def speed(trial: TimedTrial) -> dict[str, dict[str, float]]:
     for name, arm in trial.arms.items():
         how = "fused" if name == FUSED else "folded" if name.endswith("folded") else "plain"
         calls[name] = _call(point.contender(arm.build(point.size), how, trial.seed), images)
-    repeats = {"smoke": 7, "small": 11, "full": 20}[trial.scale]
+    repeats = {"smoke": 11, "small": 15, "full": 20}[trial.scale]
     return {name: {"seconds": timing.best / point.batch} for name, timing in side_by_side(calls, repeats=repeats).items()}
 
 
