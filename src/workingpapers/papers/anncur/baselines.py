@@ -84,7 +84,7 @@ class TfIdf(FirstStage):
     """Cosine of TF-IDF vectors by scikit-learn, over words or character n-grams."""
 
     def settings(self) -> Sequence[Any]:
-        return [("word", (1, 1)), ("word", (1, 2)), ("char_wb", (2, 4)), ("char_wb", (3, 5))]
+        return [("word", (1, 1)), ("word", (1, 2)), ("char_wb", (3, 5))]
 
     def scores(self, task: Task, rows: NDArray[np.int64], setting: Any, seen: NDArray[np.int64]) -> Floats:
         from sklearn.feature_extraction.text import TfidfVectorizer
@@ -132,7 +132,7 @@ class LinearDistilled(FirstStage):
     """
 
     def settings(self) -> Sequence[Any]:
-        return [(form, ridge, cosine) for form in ("bilinear", "free") for ridge in (0.01, 0.1, 1.0, 10.0) for cosine in (0.0, 1.0)]
+        return [(form, ridge, cosine) for form in ("bilinear", "free") for ridge in (0.03, 0.3, 3.0) for cosine in (0.0, 1.0)]
 
     def held_out(self, task: Task, setting: Any) -> Floats:
         out = np.empty_like(task.anchor_rows)
