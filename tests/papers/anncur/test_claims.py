@@ -57,7 +57,8 @@ def test_the_cheapest_index_lies_where_recall_crosses_the_target() -> None:
 
 
 def test_points_of_a_claim_have_labels_of_their_own() -> None:
-    for tried in (claims.recall_at_equal_cost, claims.cheaper_index, claims.emb_low_rank, claims.multi_round_anchors, claims.regularised_solver):
+    every = (claims.recall_at_equal_cost, claims.cheaper_index, claims.emb_low_rank, claims.multi_round_anchors, claims.regularised_solver)
+    for tried in every:
         for scale in ("smoke", "small", "full"):
             labels = [p.label for p in tried.points(scale)]  # type: ignore[arg-type]
             assert len(set(labels)) == len(labels)

@@ -64,7 +64,7 @@ def one_shot(score: ScoreItems, q: int, anchors: Ints, E: Floats, reranked: int)
     asked = np.broadcast_to(anchors, (q, len(anchors)))
     c = score(asked)
     E = E.astype(np.float32, copy=False)
-    approx = (E.T @ c[0])[None] if q == 1 else c @ E
+    approx = np.asarray((E.T @ c[0])[None] if q == 1 else c @ E, dtype=np.float32)
     hidden = approx[:, anchors]
     approx[:, anchors] = -np.inf
     best = top(approx, min(reranked, approx.shape[1] - len(anchors)))
