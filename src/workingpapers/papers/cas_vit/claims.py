@@ -142,7 +142,7 @@ def _with_mixer(network: nn.Module, mixer: TokenMixer) -> nn.Module:
         small=[Layer(14), Layer(28), Layer(56), Layer(84), Layer(112)],
         full=[Net(224), Net(384), Net(512), Net(1024)],
     ),
-    seeds=5,
+    seeds=3,
     rule=all_of(
         headline(slope("macs", CATM, "tokens", at_least=SMALLEST_TOKENS) < 1.02),
         slope("macs", CATM, "tokens", at_least=SMALLEST_TOKENS) > 0.98,
@@ -155,7 +155,7 @@ def cost_linear(trial: Trial) -> dict[str, float]:
     return {"macs": float(count_macs(network, trial.point.shape()))}
 
 
-@cost_linear.timed
+@cost_linear.timed(seeds=5)
 def cost_linear_time(trial: TimedTrial) -> dict[str, dict[str, float]]:
     image = _noise(trial, 1, trial.point.shape())
     calls = {name: _call(trial.point.network(arm.build(), trial.seed), image) for name, arm in trial.arms.items()}
