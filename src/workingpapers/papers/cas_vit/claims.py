@@ -155,7 +155,7 @@ def cost_linear(trial: Trial) -> dict[str, float]:
     return {"macs": float(count_macs(network, trial.point.shape()))}
 
 
-@cost_linear.timed(seeds=5)
+@cost_linear.timed(seeds=5)  # type: ignore[untyped-decorator]
 def cost_linear_time(trial: TimedTrial) -> dict[str, dict[str, float]]:
     image = _noise(trial, 1, trial.point.shape())
     calls = {name: _call(trial.point.network(arm.build(), trial.seed), image) for name, arm in trial.arms.items()}
