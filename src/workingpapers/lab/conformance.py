@@ -109,11 +109,13 @@ def _tries(paper: Paper) -> Iterator[str]:
                 server.call({**job, "kind": "prepare"})
                 plan = server.call({**job, "kind": "plan", "seeds": 1})[-1]
                 first: dict[str, str] = {}
+                silent: set[str] = set(plan["parts"])  # an arm may sit a point out; a trial function that never measures is wrong
                 for trial in plan["trials"]:
                     if first.setdefault(trial["part"], trial["point"]) == trial["point"]:
                         answers = server.call({**job, "kind": "trial", **{k: trial[k] for k in ("part", "arm", "seed", "point")}})
-                        if not any("measurement" in a for a in answers):
-                            yield f"{paper.slug}: {claim.id}: {trial['part']} of {trial['arm']} measured nothing"
+                        if any("measurement" in a for a in answers):
+                            silent.discard(trial["part"])
+                yield from (f"{paper.slug}: {claim.id}: {part} measured nothing at {first[part]}" for part in sorted(silent))
             except JobUntested:
                 continue
             except JobFailed as error:
