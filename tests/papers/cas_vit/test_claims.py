@@ -164,6 +164,19 @@ def test_the_imagenet_setting_runs_on_a_folder_of_pictures(tmp_path: Path, monke
     assert 0 <= score <= 100
 
 
+@pytest.mark.parametrize("bits", [0, 1, 4, 8])
+def test_posterize_keeps_as_many_bits_as_asked(bits: int) -> None:
+    from PIL import Image
+    from timm.data import auto_augment
+
+    from workingpapers.papers.cas_vit.imagenet import _posterize_down_to_no_bits
+
+    _posterize_down_to_no_bits()
+    levels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3) * 5
+    kept = np.asarray(auto_augment.NAME_TO_OP["PosterizeIncreasing"](Image.fromarray(levels), bits))
+    assert np.array_equal(kept, levels & (0xFF << (8 - bits) & 0xFF))
+
+
 def test_images_of_a_contest_are_the_same_for_all_arms() -> None:
     point = Contest("digits", 100, 100, (4,), (1,), 1, 1)
     a, b = (point.load(np.random.default_rng(7)) for _ in range(2))

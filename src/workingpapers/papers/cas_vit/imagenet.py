@@ -67,6 +67,19 @@ def _network(mixer: TokenMixer, classes: int) -> nn.Module:
     return scaffold(mixer, dims)
 
 
+def _posterize_down_to_no_bits() -> None:
+    """Let RandAugment draw 0 bits again: Pillow gave a black picture then, and refuses since version 13, which timm does not know."""
+    from PIL import Image, ImageOps
+    from timm.data import auto_augment
+
+    def posterize(picture: Image.Image, bits_to_keep: int, **_: Any) -> Image.Image:
+        if bits_to_keep >= 8:
+            return picture
+        return ImageOps.posterize(picture, bits_to_keep) if bits_to_keep >= 1 else Image.new(picture.mode, picture.size)
+
+    auto_augment.NAME_TO_OP["PosterizeIncreasing"] = posterize
+
+
 def train_and_score(
     network: nn.Module, point: ImageNet, seed: int, *, device: str, progress: Callable[[float, float], None] | None = None, workers: int = 8
 ) -> float:
@@ -76,6 +89,7 @@ def train_and_score(
     label smoothing 0.1, RandAugment m9, no mixing of images.
     """
     ensure_torchvision()
+    _posterize_down_to_no_bits()
     from timm.data.dataset_factory import create_dataset
     from timm.data.loader import create_loader
     from timm.scheduler.cosine_lr import CosineLRScheduler
