@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -138,7 +139,9 @@ class Toy:
         return {**os.environ, "PYTHONPATH": path, **more}
 
     def python(self, *arguments: str, **more: str) -> subprocess.Popen[str]:
+        # A test run in the background of a script inherits an ignored SIGINT, and would hand it on.
         return subprocess.Popen([sys.executable, *arguments], env=self.environment(**more), text=True,
+                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
 
     def cli(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
