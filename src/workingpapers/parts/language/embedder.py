@@ -117,7 +117,7 @@ class _MiniLM:
         return out[list(map(different.__getitem__, texts))] if len(different) != len(texts) else out
 
     def _forward(self, ids: NDArray[np.int64], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-        raise NotImplementedError
+        raise NotImplementedError  # abstract
 
 
 def _different(texts: Sequence[str]) -> dict[str, int]:
