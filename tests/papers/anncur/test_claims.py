@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
 
-pytest.importorskip("sklearn")
+if os.environ.get("WORKINGPAPERS_REQUIRE_ALL") != "1":
+    pytest.importorskip("sklearn")
 
 from workingpapers.claims import Claim
 from workingpapers.papers.anncur import claims

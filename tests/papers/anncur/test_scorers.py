@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -80,7 +81,8 @@ def test_fingerprints_tell_scorers_apart() -> None:
 @pytest.fixture(scope="module")
 def cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A real sentence-transformers CrossEncoder with random weights and MiniLM's tokenizer."""
-    pytest.importorskip("sentence_transformers")
+    if os.environ.get("WORKINGPAPERS_REQUIRE_ALL") != "1":
+        pytest.importorskip("sentence_transformers")
     import torch
 
     from workingpapers.parts.vision.ensure import ensure_torchvision
