@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workingpapers.claims import Check, Decision, Results, Rule, Verdict, all_of, each_of, headline, majority, value
+from workingpapers.claims import Check, Decision, Results, Rule, Verdict, all_of, aside, each_of, headline, majority, value
 
 H, P, F, OPEN = Verdict.HOLDS, Verdict.PARTLY, Verdict.FAILS, Verdict.INCONCLUSIVE
 
@@ -23,6 +24,9 @@ class Fixed(Rule):
 
     def check(self, results: Results, group: tuple[str, ...] = ()) -> tuple[Verdict, list[Check]]:
         return self.verdict, [Check(self.verdict, "", "compare", self.verdict, group=group)]
+
+    def leaves(self) -> list[Any]:
+        return []
 
     def words(self) -> str:
         return str(self.verdict)
@@ -105,3 +109,24 @@ def test_the_headline_of_a_decision(table: Callable[..., Results]) -> None:
     assert found is not None
     assert found.estimate == 2.0
     assert Decision(H, ()).headline is None
+
+
+@pytest.mark.parametrize("kind", NODES)
+@given(parts=st.lists(st.sampled_from([H, P, F, OPEN]), min_size=1, max_size=5),
+       beside=st.lists(st.sampled_from([H, P, F, OPEN]), min_size=1, max_size=4), at=st.integers(0, 5))
+def test_asides_never_change_a_verdict_and_are_shown_last(kind: str, parts: list[Verdict], beside: list[Verdict], at: int) -> None:
+    rules: list[Rule] = [Fixed(v) for v in parts]
+    rules.insert(at, aside(*(Fixed(v) for v in beside), title="more"))
+    verdict, checks = NODES[kind](*rules).check(EMPTY)
+    assert verdict == verdict_of(NODES[kind], parts)
+    assert [c.verdict for c in checks] == [*parts, *beside]
+    assert [c.decides for c in checks] == [True] * len(parts) + [False] * len(beside)
+    assert {c.group[1:] for c in checks if not c.decides} == {("more",)}
+
+
+def test_a_first_aside_is_not_the_headline(table: Callable[..., Results]) -> None:
+    rule = all_of(aside(value("m", "a") < 0), value("m", "b") < 9)
+    verdict, checks = rule.check(table({"p": {"a": [1.0] * 3, "b": [2.0] * 3}}))
+    decision = Decision(verdict, tuple(checks))
+    assert (decision.verdict, decision.headline.metric, decision.headline.estimate) == (H, "m", 2.0)  # type: ignore[union-attr]
+    assert [c.verdict for c in checks] == [H, F]

@@ -128,6 +128,18 @@ def test_a_verdict_against_its_headline_names_the_check_that_made_it(client, add
         assert "fails: the control loses" in tree_of(client.get(address)).text_content()
 
 
+def test_a_check_set_aside_is_marked_and_never_named_as_deciding(client, add_run):
+    run_id = add_run(verdict="fails", checks=[check(), check(name="better too", verdict="fails", headline=False, decides=False),
+                                              check(name="the control loses", verdict="fails", headline=False)])
+    page = tree_of(client.get(f"/runs/{run_id}"))
+    assert "fails: the control loses" in page.text_content()
+    assert "fails: better too" not in page.text_content()
+    rows = [row.text_content() for row in page.xpath("//table[contains(@class,'checks')]//tr")]
+    marked = [row for row in rows if "beside the verdict" in row]
+    assert len(marked) == 1
+    assert "better too" in marked[0]
+
+
 def test_untested_gives_its_reason_and_no_ruler(client, add_run):
     add_run("slow", "untested", checks=[check(verdict="untested")], reason="the package gold is not installed here")
     line = tree_of(client.get("/")).get_element_by_id("claim-coin-slow")

@@ -41,6 +41,7 @@ from ._rules import (
     Rule,
     RuleError,
     all_of,
+    aside,
     bound,
     difference,
     each_of,
@@ -64,7 +65,7 @@ from ._workload import Untested, Workload, untested
 __all__ = [
     "Arm", "ArmSpec", "ByScale", "Check", "Claim", "ClaimError", "Decision", "Interval", "Measurement", "Part", "Results",
     "Role", "Rule", "RuleError", "Scale", "SideBySide", "TimedTrial", "Timing", "Trial", "Untested", "Verdict", "Workload",
-    "all_of", "at", "baseline", "bca_interval", "bound", "claim", "control", "difference", "each_of", "each_point", "exact",
+    "all_of", "aside", "at", "baseline", "bca_interval", "bound", "claim", "control", "difference", "each_of", "each_point", "exact",
     "headline", "log_log_slope", "majority", "majority_of_points", "method", "not_worse", "peer", "ratio", "side_by_side",
     "slope", "t_interval", "untested", "value", "within",
 ]

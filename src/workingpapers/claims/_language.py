@@ -311,6 +311,8 @@ def claim(id: str, *, arms: Mapping[str, ArmSpec], points: Any, seeds: Any, rule
         raise ClaimError(f"{id}: an arm may not be named {TIMED_ARM!r}")
     if not isinstance(rule, Rule):
         raise ClaimError(f"{id}: rule is not a rule: {rule!r}")
+    if not rule.decides:
+        raise ClaimError(f"{id}: the rule is an aside: join it by all_of with one that decides")
     unknown = [(leaf, arm) for leaf in rule.leaves() for arm in leaf.arms() if arm not in named]
     if unknown:
         raise ClaimError(f"{id}: the rule names the arm {unknown[0][1]!r}; there are {', '.join(named)}")

@@ -25,6 +25,11 @@ class RuleError(ValueError):
 class Rule:
     """A node or a leaf. `check` gives its verdict and its leaves' checks in order."""
 
+    @property
+    def decides(self) -> bool:
+        """Whether the verdict hangs on it."""
+        return True
+
     def check(self, results: Results, group: tuple[str, ...] = ()) -> tuple[Verdict, list[Check]]:
         raise NotImplementedError  # abstract
 
@@ -137,43 +142,50 @@ def _judge(interval: tuple[float, float], side: Side, threshold: float) -> Verdi
 
 
 @dataclass(frozen=True)
-class _Interval(Leaf):
-    """A leaf that turns one number a seed into an interval and holds it against a threshold."""
+class _Compared(Leaf):
+    """A leaf that is written down without its threshold and then compared with one number by <, <=, > or >=."""
 
     side: Side | None = None
     threshold: float = math.nan
+
+    def what(self) -> str:
+        """What is compared, in words."""
+        raise NotImplementedError  # abstract
+
+    def compared(self, side: Side, threshold: float) -> Self:
+        if self.side is not None:
+            raise RuleError(f"`{self.words()}` is compared already: write one leaf for each comparison")
+        return replace(self, side=side, threshold=_number(f"the threshold of `{self.what()}`", threshold))
+
+    def __lt__(self, threshold: float) -> Self:
+        return self.compared("<", threshold)
+
+    def __le__(self, threshold: float) -> Self:
+        return self.compared("<=", threshold)
+
+    def __gt__(self, threshold: float) -> Self:
+        return self.compared(">", threshold)
+
+    def __ge__(self, threshold: float) -> Self:
+        return self.compared(">=", threshold)
+
+    def ready(self) -> None:
+        if self.side is None:
+            raise RuleError(f"`{self.what()}` has no threshold: compare it with <, <=, > or >=")
+
+
+@dataclass(frozen=True)
+class _Interval(_Compared):
+    """A leaf that turns one number a seed into an interval and holds it against a threshold."""
+
     kind: str = "compare"
     log = False
 
     def seed_values(self, results: Results, columns: list[dict[tuple[int, str], float]]) -> list[float]:
         raise NotImplementedError  # abstract
 
-    def _compared(self, side: Side, threshold: float) -> Self:
-        if self.side is not None:
-            raise RuleError(f"`{self.words()}` is compared already: write one leaf for each comparison")
-        return replace(self, side=side, threshold=_number(f"the threshold of `{self.what()}`", threshold))
-
-    def __lt__(self, threshold: float) -> Self:
-        return self._compared("<", threshold)
-
-    def __le__(self, threshold: float) -> Self:
-        return self._compared("<=", threshold)
-
-    def __gt__(self, threshold: float) -> Self:
-        return self._compared(">", threshold)
-
-    def __ge__(self, threshold: float) -> Self:
-        return self._compared(">=", threshold)
-
-    def ready(self) -> None:
-        if self.side is None:
-            raise RuleError(f"`{self.what()}` has no threshold: compare it with <, <=, > or >=")
-
     def words(self) -> str:
         return f"{self.what()}{self._at()} {self.side} {self.threshold:g}" if self.side else f"{self.what()}{self._at()}"
-
-    def what(self) -> str:
-        raise NotImplementedError  # abstract
 
     def sided(self, results: Results) -> tuple[Side, float]:
         self.ready()
@@ -273,7 +285,7 @@ class _NotWorseRatio(_Ratio):
     def needs_direction(self) -> bool:
         return not self.better
 
-    def _compared(self, side: Side, threshold: float) -> Self:
+    def compared(self, side: Side, threshold: float) -> Self:
         raise RuleError(f"`{self.words()}` carries its own margin: it is not compared with a number")
 
     def words(self) -> str:
@@ -296,7 +308,7 @@ class _NotWorseDifference(_Difference):
     def needs_direction(self) -> bool:
         return not self.better
 
-    def _compared(self, side: Side, threshold: float) -> Self:
+    def compared(self, side: Side, threshold: float) -> Self:
         raise RuleError(f"`{self.words()}` carries its own margin: it is not compared with a number")
 
     def words(self) -> str:
@@ -429,34 +441,14 @@ class _Exact(Leaf):
 
 
 @dataclass(frozen=True)
-class _Bound(Leaf):
+class _Bound(_Compared):
     arm: str = ""
-    side: Side | None = None
-    threshold: float = math.nan
 
     def arms(self) -> tuple[str, ...]:
         return (self.arm,)
 
-    def _compared(self, side: Side, threshold: float) -> _Bound:
-        if self.side is not None:
-            raise RuleError(f"`{self.words()}` is compared already: write one leaf for each bound")
-        return replace(self, side=side, threshold=_number(f"the bound on {self.metric} of {self.arm}", threshold))
-
-    def __lt__(self, threshold: float) -> _Bound:
-        return self._compared("<", threshold)
-
-    def __le__(self, threshold: float) -> _Bound:
-        return self._compared("<=", threshold)
-
-    def __gt__(self, threshold: float) -> _Bound:
-        return self._compared(">", threshold)
-
-    def __ge__(self, threshold: float) -> _Bound:
-        return self._compared(">=", threshold)
-
-    def ready(self) -> None:
-        if self.side is None:
-            raise RuleError(f"bound on {self.metric} of {self.arm}: compare it with <, <=, > or >=")
+    def what(self) -> str:
+        return f"bound on {self.metric} of {self.arm}"
 
     def words(self) -> str:
         compared = f" {self.side} {self.threshold:g}" if self.side else ""
@@ -498,8 +490,9 @@ class _Node(Rule):
 
     def check(self, results: Results, group: tuple[str, ...] = ()) -> tuple[Verdict, list[Check]]:
         inner = (*group, f"{self.kind} {self.over}".strip())
-        found = [rule.check(results, inner) for rule in self.rules]
-        return _combine(self.kind, [v for v, _ in found]), [c for _, checks in found for c in checks]
+        deciding = [rule.check(results, inner) for rule in self.rules if rule.decides]
+        beside = [rule.check(results, inner) for rule in self.rules if not rule.decides]
+        return _combine(self.kind, [v for v, _ in deciding]), [c for _, checks in (*deciding, *beside) for c in checks]
 
 
 @dataclass(frozen=True)
@@ -522,6 +515,26 @@ class _OverPoints(Rule):
             return self.leaf._made(results, group, getattr(self.leaf, "kind", "compare"), verdict=OPEN, reason=silent)
         first, rest = self.leaf.at_point(points[0]), [replace(self.leaf, point=p, is_headline=False) for p in points[1:]]
         return _Node((first, *rest), self.kind, "points").check(results, group)
+
+
+@dataclass(frozen=True)
+class _Aside(Rule):
+    rules: tuple[Rule, ...]
+    title: str
+
+    @property
+    def decides(self) -> bool:
+        return False
+
+    def words(self) -> str:
+        return f"{self.title} ({'; '.join(r.words() for r in self.rules)}), not deciding"
+
+    def leaves(self) -> list[Leaf]:
+        return [leaf for rule in self.rules for leaf in rule.leaves()]
+
+    def check(self, results: Results, group: tuple[str, ...] = ()) -> tuple[Verdict, list[Check]]:
+        found = [rule.check(results, (*group, self.title)) for rule in self.rules]
+        return _combine("all of", [v for v, _ in found]), [replace(c, decides=False) for _, checks in found for c in checks]
 
 
 def _combine(kind: str, verdicts: list[Verdict]) -> Verdict:
@@ -638,6 +651,24 @@ def majority(*rules: Rule, over: str = "") -> Rule:
     return _node("majority of", rules, over)
 
 
+def aside(*rules: Rule, title: str = "beside the verdict") -> Rule:
+    """Checks that are measured and shown under `title` beside the verdict and have no part in it, whatever the node above.
+
+    For a finer reading than the claim asks for ("better", where the claim is "not worse").
+
+    >>> rule = all_of(not_worse("error", "ours", "theirs", by=1), aside(difference("error", "ours", "theirs") < 0, title="better"))
+
+    Raises:
+        RuleError: no rule, no title, or a headline among the rules, which would stand for the claim.
+    """
+    inside = _rules("aside", rules)
+    if not isinstance(title, str) or not title.strip():
+        raise RuleError(f"aside: title is {title!r}: a few words are needed")
+    if any(leaf.is_headline for rule in inside for leaf in rule.leaves()):
+        raise RuleError("aside: a headline stands for the claim, so it must be among the checks that decide")
+    return _Aside(inside, title.strip())
+
+
 def each_point(leaf: Leaf, only: Callable[[str], bool] | None = None) -> Rule:
     """The leaf at every workload point (whose label passes `only`), joined as `each_of`."""
     return _OverPoints(_for_points("each_point", leaf), "each of", only)
@@ -659,9 +690,16 @@ def _for_points(what: str, leaf: Leaf) -> Leaf:
 
 
 def _node(kind: Literal["all of", "each of", "majority of"], rules: tuple[Rule, ...], over: str = "") -> Rule:
+    what = "majority" if kind == "majority of" else kind.replace(" ", "_")
+    if all(not rule.decides for rule in _rules(what, rules)):
+        raise RuleError(f"{what} holds asides only: nothing in it decides")
+    return _Node(rules, kind, over)
+
+
+def _rules(what: str, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
     if not rules:
-        raise RuleError(f"{kind.replace(' ', '_')} needs at least one rule")
+        raise RuleError(f"{what} needs at least one rule")
     wrong = [r for r in rules if not isinstance(r, Rule)]
     if wrong:
-        raise RuleError(f"{kind.replace(' ', '_')} takes rules, not {wrong[0]!r}")
-    return _Node(rules, kind, over)
+        raise RuleError(f"{what} takes rules, not {wrong[0]!r}")
+    return rules

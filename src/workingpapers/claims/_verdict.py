@@ -33,6 +33,7 @@ class Check:
         n_seeds: how many seeds stand behind the estimate.
         counts: for `exact` and `bound`, (trials that agree, trials).
         group: the nodes of the rule above this leaf, outermost first.
+        decides: whether the verdict hangs on it; checks set aside are shown beside the verdict.
         reason: why it is inconclusive, when something other than a straddling interval made it so.
         also: other intervals worth showing, such as the bootstrap's.
     """
@@ -50,6 +51,7 @@ class Check:
     counts: tuple[int, int] | None = None
     headline: bool = False
     group: tuple[str, ...] = ()
+    decides: bool = True
     reason: str = ""
     metric: str = ""
     point: str | None = None

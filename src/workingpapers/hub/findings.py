@@ -59,6 +59,11 @@ class CheckView:
         return bool(self.body.get("headline"))
 
     @property
+    def decides(self) -> bool:
+        """False for checks that are shown beside the verdict."""
+        return bool(self.body.get("decides", True))
+
+    @property
     def group(self) -> tuple[str, ...]:
         return tuple(self.body.get("group") or ())
 
@@ -133,7 +138,8 @@ class Finding:
         """The checks that made the verdict another than the headline's, in words; empty where they agree."""
         if self.headline is None or self.headline.verdict == self.verdict or self.verdict in (Verdict.HOLDS, Verdict.UNTESTED):
             return ""
-        others = [c for c in self.checks if c.verdict == self.verdict] or [c for c in self.checks if c.verdict != Verdict.HOLDS]
+        deciding = [c for c in self.checks if c.decides]
+        others = [c for c in deciding if c.verdict == self.verdict] or [c for c in deciding if c.verdict != Verdict.HOLDS]
         if not others:
             return ""
         more = f", and {len(others) - 1} more" if len(others) > 1 else ""

@@ -79,6 +79,7 @@ class _Check(_Part):
     counts: tuple[Count, Count] | None = None
     headline: bool = False
     group: Annotated[tuple[Line, ...], Field(max_length=20)] = ()
+    decides: bool = True
     reason: Line = ""
     metric: Name = ""
     point: Label | None = None

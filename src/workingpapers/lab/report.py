@@ -40,7 +40,7 @@ def run_document(run: RunRow, facts: ClaimFacts | None = None) -> dict[str, Any]
         "interval": headline["interval"] if headline else None,
         "threshold": headline["threshold"] if headline else None,
         "n_seeds": headline["n_seeds"] if headline else 0,
-        "checks": [{k: c.body.get(k) for k in CHECK_FIELDS} for c in run.checks],
+        "checks": [{k: c.body.get(k) for k in CHECK_FIELDS} | {"decides": c.body.get("decides", True)} for c in run.checks],
         "reported": facts.reported.model_dump(mode="json") if facts is not None and facts.reported is not None else None,
         "arms": arms_table(run),
         "seconds": round(run.seconds, 3),

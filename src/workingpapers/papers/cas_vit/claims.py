@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from workingpapers.claims import (
     Check,
-    Results,
     Rule,
     TimedTrial,
     Trial,
     Verdict,
     Workload,
     all_of,
+    aside,
     at,
     baseline,
     bound,
@@ -60,23 +60,6 @@ from workingpapers.workloads.images import Images, digits, fashion_mnist
 
 CATM, MSA = "additive mixing", "self-attention"
 Progress = Callable[[float, str], None]
-
-
-@dataclass(frozen=True)
-class Aside(Rule):
-    """Checks that are shown beside a verdict and do not decide it."""
-
-    rules: tuple[Rule, ...]
-    title: str
-
-    def check(self, results: Results, group: tuple[str, ...] = ()) -> tuple[Verdict, list[Check]]:
-        return Verdict.HOLDS, [c for rule in self.rules for c in rule.check(results, (*group, self.title))[1]]
-
-    def leaves(self) -> list[Any]:
-        return [leaf for rule in self.rules for leaf in rule.leaves()]
-
-    def words(self) -> str:
-        return f"{self.title}, not deciding ({'; '.join(rule.words() for rule in self.rules)})"
 
 
 # ---------------------------------------------------------------- cost-linear
@@ -301,7 +284,7 @@ _BETTER = "better than "
         headline(not_worse("accuracy", CATM, "additive attention", by=0.5)),
         *(not_worse("accuracy", CATM, rival, by=0.5) for rival in _RIVALS if rival != "additive attention"),
         *(difference("accuracy", CATM, no_op) > 0 for no_op in _CONTROLS),
-        Aside(tuple(difference("accuracy", CATM, rival, name=f"{_BETTER}{rival}") > 0 for rival in _RIVALS), "better, not only as good"),
+        aside(*(difference("accuracy", CATM, rival, name=f"{_BETTER}{rival}") > 0 for rival in _RIVALS), title="better, not only as good"),
     ),
 )
 def mixer_accuracy(trial: Trial) -> dict[str, float]:
