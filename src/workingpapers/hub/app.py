@@ -8,8 +8,6 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -18,28 +16,13 @@ import workingpapers
 from workingpapers.lab import Lab, Settings, Store
 from workingpapers.papers import Catalogue, load_catalogue
 
-from . import api, errors, forms, pages, run_pages
-from .guard import LOCAL_HOSTS, Guard
+from . import api, errors, forms, pages, run_pages, tables  # noqa: F401 - the tables hang on the lab's base
+from .guard import Guard
 from .rendering import STATIC
+from .settings import HubSettings
 from .site import Site
 from .tokens import load_key
 from .warmup import queue_untried
-
-
-class HubSettings(BaseSettings):
-    """Settings of the site alone.
-
-    Attributes:
-        hosts: names, parted by commas, under which it may be reached besides localhost. `WORKINGPAPERS_HOSTS`.
-    """
-
-    model_config = SettingsConfigDict(env_prefix="WORKINGPAPERS_", extra="ignore")
-
-    hosts: str = Field("", description="names parted by commas")
-
-    def allowed(self) -> tuple[str, ...]:
-        """All names under which the site answers."""
-        return (*LOCAL_HOSTS, *(h.strip() for h in self.hosts.split(",") if h.strip()))
 
 
 def create_app(settings: Settings | None = None, *, catalogue: Catalogue | None = None, lab: Lab | None = None,

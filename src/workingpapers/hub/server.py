@@ -20,7 +20,8 @@ from fastapi import FastAPI
 
 from workingpapers.lab import Settings
 
-from .app import HubSettings, create_app
+from .app import create_app
+from .settings import HubSettings
 from .site import Site
 
 log = logging.getLogger("workingpapers.hub")

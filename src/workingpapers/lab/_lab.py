@@ -21,7 +21,8 @@ from workingpapers.papers.catalogue import Catalogue, Paper, load_catalogue
 
 from . import read
 from ._executors import EXECUTORS
-from ._runner import LEASE, Busy, NotHere, OnEvent, Runner, is_alive, owner
+from ._runner import LEASE, Busy, NotHere, OnEvent, Runner
+from .leases import is_alive, owner
 from .report import batch_document, run_document
 from .store import RunRow, Store, now
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
-import socket as sockets
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -20,6 +18,7 @@ from workingpapers.papers.catalogue import Paper
 from . import locks
 from ._executors import executor_for
 from .fingerprint import Code, code_of, environment, reuse_key
+from .leases import is_alive, owner
 from .processes import Answer, JobFailed, JobUntested
 from .store import CheckRow, EventRow, MeasurementRow, RunRow, Store, TrialRow, now
 
@@ -45,24 +44,6 @@ class LostLease(Busy):
 
 class NotHere(ValueError):
     """This run needs something that only the process which started it has."""
-
-
-def owner() -> str:
-    """Name of this process for leases: host, pid and start time, so that a reused pid is told apart."""
-    return f"{sockets.gethostname()}:{os.getpid()}:{int(psutil.Process().create_time())}"
-
-
-def is_alive(lease_owner: str) -> bool | None:
-    """Whether the process that a lease names still runs; None when it is on another host."""
-    host, pid, started = lease_owner.rsplit(":", 2)
-    if host != sockets.gethostname():
-        return None
-    try:
-        process = psutil.Process(int(pid))
-        # A killed process stays as a zombie until its parent asks for it, which some never do.
-        return process.status() != psutil.STATUS_ZOMBIE and abs(int(process.create_time()) - int(started)) <= 1
-    except psutil.NoSuchProcess:
-        return False
 
 
 @dataclass
