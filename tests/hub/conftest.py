@@ -151,7 +151,7 @@ def lab(shelf: Path, tmp_path: Path, empty_store: Path) -> Iterator[Lab]:
 
 @pytest.fixture
 def app(lab: Lab) -> FastAPI:
-    return create_app(lab=lab)
+    return create_app(lab=lab, local=True)
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ def test_cancel(client, lab, token):
 
 def test_first_start_queues_what_was_never_tried_and_asks_it_behind_everyone(lab, add_run):
     add_run("slow", "fails")
-    with TestClient(create_app(lab=lab, warmup=True), base_url="http://localhost") as client:
+    with TestClient(create_app(lab=lab, warmup=True, local=True), base_url="http://localhost") as client:
         queued = rows(lab, state="queued")
         assert [(r.slug, r.claim_id, r.scale, r.priority, r.requested_by) for r in queued] == [
             ("coin", c, "smoke", WARMUP_PRIORITY, WARMUP) for c in ("more-is-better", "always-counted")]
@@ -100,7 +100,7 @@ def test_first_start_queues_what_was_never_tried_and_asks_it_behind_everyone(lab
             assert ask(client, seeds=3 + n).status_code == 202
         assert ask(client).json()["run_id"] == queued[0].run_id
         assert rows(lab, run_id=queued[0].run_id)[0].priority == 0  # asked for by a person: to the front
-    with TestClient(create_app(lab=lab, warmup=True)):
+    with TestClient(create_app(lab=lab, warmup=True, local=True)):
         assert len(rows(lab, requested_by=WARMUP)) == 2  # a second start adds nothing
     with TestClient(create_app(lab=lab)):
         assert len(rows(lab, requested_by=WARMUP)) == 2

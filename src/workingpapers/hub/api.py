@@ -17,6 +17,7 @@ from workingpapers.papers import ClaimFacts, Paper, Reported
 from . import live
 from .findings import UNDER_WAY, ClaimView, Finding, is_older
 from .pages import matches
+from .people import ViewerOf
 from .problems import PROBLEM_JSON
 from .site import SiteOf, tally
 from .usage import usage_of
@@ -37,10 +38,12 @@ PROBLEM_SCHEMA = {
                    "instance": {"type": "string"}},
 }
 MEANINGS = {
-    400: "The Host header names another site, or the request cannot be parsed.", 403: "A browser asked on behalf of another site.",
+    400: "The Host header names another site, or the request cannot be parsed.",
+    401: "An account is needed: send an API token as `Authorization: Bearer`.",
+    403: "A browser asked on behalf of another site, or the account's role or the token's scopes do not reach.",
     404: "There is no such thing.", 405: "This address does not take that method.", 409: "The paper is listed, but does not run yet.",
     413: "The request is too large.", 422: "A parameter is wrong; `detail` names it.",
-    429: "Five runs wait already; `Retry-After` says when to ask.", 500: "A fault of this site.",
+    429: "Too much at once; `Retry-After` says when to ask again.", 500: "A fault of this site.",
 }
 
 
@@ -289,10 +292,11 @@ def list_runs(site: SiteOf, paper: Annotated[str | None, Query(max_length=80)] =
         return Runs(items=[_run(r) for r in rows[:limit]], next=rows[limit - 1].id if len(rows) > limit else None)
 
 
-@router.post(f"{V1}/runs", status_code=202, responses=problems(403, 404, 409, 413, 422, 429), tags=["runs"])
-def start_run(site: SiteOf, asked: Annotated[RunRequest, Body()], response: Response) -> RunOut:
+@router.post(f"{V1}/runs", status_code=202, responses=problems(401, 403, 404, 409, 413, 422, 429), tags=["runs"])
+def start_run(site: SiteOf, viewer: ViewerOf, asked: Annotated[RunRequest, Body()], response: Response) -> RunOut:
     """Queue a run of a registered claim. `Location` names it; an identical run that waits or goes on is given back."""
-    row, _ = site.ask(asked.paper, asked.claim, asked.scale, asked.seeds, requested_by="api")
+    viewer.require("smoke" if asked.scale == "smoke" else "run")
+    row, _ = site.ask(asked.paper, asked.claim, asked.scale, asked.seeds, requested_by=viewer.name)
     response.headers["Location"] = f"{V1}/runs/{row.run_id}"
     return _run(row)
 
@@ -306,11 +310,14 @@ def get_run(site: SiteOf, run_id: RunId) -> RunDetail:
         return RunDetail(**{**document, "environment": row.environment or {}})
 
 
-@router.post(f"{V1}/runs/{{run_id}}/cancel", status_code=202, responses=problems(403, 404, 413, 422), tags=["runs"])
-def cancel_run(site: SiteOf, run_id: RunId) -> RunOut:
+@router.post(f"{V1}/runs/{{run_id}}/cancel", status_code=202, responses=problems(401, 403, 404, 413, 422), tags=["runs"])
+def cancel_run(site: SiteOf, viewer: ViewerOf, run_id: RunId) -> RunOut:
     """Ask a run to stop; a queued one is cancelled at once. A run that is over stays as it is."""
+    viewer.require("smoke")
     with site.lab.store.reading() as session:
-        site.run_head(session, run_id)
+        row = site.run_head(session, run_id)
+    if row.requested_by != viewer.name:
+        viewer.require("run")
     site.lab.cancel(run_id)
     with site.lab.store.reading() as session:
         return _run(site.run_head(session, run_id))

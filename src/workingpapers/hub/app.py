@@ -26,7 +26,7 @@ from .warmup import queue_untried
 
 
 def create_app(settings: Settings | None = None, *, catalogue: Catalogue | None = None, lab: Lab | None = None,
-               hosts: Iterable[str] | None = None, warmup: bool = False) -> FastAPI:
+               hosts: Iterable[str] | None = None, warmup: bool = False, local: bool = False) -> FastAPI:
     """The site as an ASGI application. It runs no claim itself: a worker on the same store does.
 
     Args:
@@ -35,9 +35,11 @@ def create_app(settings: Settings | None = None, *, catalogue: Catalogue | None 
         lab: in place of both.
         hosts: names in the Host header that are answered; by default localhost and `WORKINGPAPERS_HOSTS`.
         warmup: on start, queue the smoke runs of claims that were never tried here.
+        local: the server listens on this machine only: until there is an account, visitors may run claims.
     """
     lab = lab or Lab(Store(settings), catalogue or load_catalogue())
-    site = Site(lab, load_key(lab.store.settings.home))
+    hub = HubSettings()
+    site = Site(lab, load_key(lab.store.settings.home), hub, local)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -63,7 +65,7 @@ def create_app(settings: Settings | None = None, *, catalogue: Catalogue | None 
         return JSONResponse(app.openapi())
 
     errors.install(app)
-    app.add_middleware(Guard, hosts=HubSettings().allowed() if hosts is None else hosts, respond=errors.respond, crashed=errors.crashed)
+    app.add_middleware(Guard, hosts=hub.allowed() if hosts is None else hosts, respond=errors.respond, crashed=errors.crashed)
     return app
 
 

@@ -7,15 +7,16 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
+from .people import ViewerOf
 from .problems import Problem
-from .rendering import THEME_COOKIE, THEMES, page, wants_fragment
+from .rendering import THEME_COOKIE, THEMES, local_path, page, wants_fragment
 from .site import SiteOf
-from .tokens import TOKEN_FIELD, VISITOR_COOKIE, is_valid
+from .tokens import TOKEN_FIELD, is_valid, visitor_of
 
 
 def has_token(request: Request, site: SiteOf, token: Annotated[str, Form(alias=TOKEN_FIELD)] = "") -> None:
     """403 unless the form was one of ours, made for this visitor."""
-    if not is_valid(site.key, request.cookies.get(VISITOR_COOKIE), token):
+    if not is_valid(site.key, visitor_of(request), token):
         raise Problem(403, "This form has gone stale", "Go back, reload the page and press the button again. "
                       "Cookies of this site must be allowed for buttons to work.")
 
@@ -26,19 +27,23 @@ Word = Annotated[str, Form(max_length=200)]
 
 
 @router.post("/runs")
-def start_run(request: Request, site: SiteOf, slug: Word, claim: Word, scale: Word) -> Response:
+def start_run(request: Request, site: SiteOf, viewer: ViewerOf, slug: Word, claim: Word, scale: Word) -> Response:
     """Queue a run; a part of the page for htmx, else the run's page."""
-    row, _ = site.ask(slug, claim, scale)
+    viewer.require("smoke" if scale == "smoke" else "run")
+    row, _ = site.ask(slug, claim, scale, requested_by=viewer.name)
     if not wants_fragment(request):
         return RedirectResponse(f"/runs/{row.run_id}", 303)
     return panel(request, site, slug, claim)
 
 
 @router.post("/runs/{run_id}/cancel")
-def cancel_run(request: Request, site: SiteOf, run_id: str) -> Response:
-    """Ask a run to stop."""
+def cancel_run(request: Request, site: SiteOf, viewer: ViewerOf, run_id: str) -> Response:
+    """Ask a run to stop: one's own, or any for who may run at every scale."""
+    viewer.require("smoke")
     with site.lab.store.reading() as session:
         row = site.run_head(session, run_id)
+    if row.requested_by != viewer.name:
+        viewer.require("run")
     site.lab.cancel(run_id)
     if wants_fragment(request) and request.headers.get("hx-target", "").startswith("panel-"):
         return panel(request, site, row.slug, row.claim_id)
@@ -65,13 +70,3 @@ def panel(request: Request, site: SiteOf, slug: str, claim_id: str) -> Response:
         view = site.claim_view(session, paper, claim_id)
         progress = site.progress(session, view.active) if view.active else None
         return page(request, "panel.html", view=view, progress=progress, code=site.current_code(paper))
-
-
-def local_path(address: str) -> str:
-    """The address if it stays on this site, else the front page.
-
-    >>> local_path("/papers?task=x"), local_path("https://evil.example"), local_path("//evil.example"), local_path("/\\\\evil")
-    ('/papers?task=x', '/', '/', '/')
-    """
-    fine = address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable() and "\\" not in address
-    return address if fine else "/"

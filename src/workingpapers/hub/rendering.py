@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -17,8 +18,9 @@ from markupsafe import Markup, escape
 import workingpapers
 
 from . import words
+from .people.viewer import get_viewer, sign_in_address
 from .site import get_site
-from .tokens import VISITOR_COOKIE, form_token, is_visitor, new_visitor
+from .tokens import VISITOR_COOKIE, form_token, keep_cookie, new_visitor, visitor_of
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -62,17 +64,15 @@ def asset(name: str) -> str:
 
 def page(request: Request, name: str, status: int = 200, headers: Mapping[str, str] | None = None, **context: Any) -> HTMLResponse:
     """Render a template as this visitor's page."""
-    visitor, theme = request.cookies.get(VISITOR_COOKIE), request.cookies.get(THEME_COOKIE, "auto")
-    is_new = not is_visitor(visitor)
-    if visitor is None or is_new:
-        visitor = new_visitor()
-    text = environment().get_template(name).render(
-        theme=theme if theme in THEMES else "auto", token=form_token(get_site(request).key, visitor), path=request.url.path,
-        here=request.url.path + (f"?{request.url.query}" if request.url.query else ""), **context)
+    known, theme = visitor_of(request), request.cookies.get(THEME_COOKIE, "auto")
+    visitor = known or new_visitor()
+    here = _page_of(request)
+    text = environment().get_template(name).render({
+        "theme": theme if theme in THEMES else "auto", "token": form_token(get_site(request).key, visitor), "path": request.url.path,
+        "here": here, "viewer": get_viewer(request), "sign_in": sign_in_address(here), **context})
     response = HTMLResponse(text, status, {"Cache-Control": "private, no-cache", "Vary": "Cookie, HX-Request", **(headers or {})})
-    if is_new:
-        response.set_cookie(VISITOR_COOKIE, visitor, max_age=365 * 86400, httponly=True, samesite="lax",
-                            secure=request.url.scheme == "https")
+    if known is None:
+        keep_cookie(response, request, VISITOR_COOKIE, visitor)
     return response
 
 
@@ -80,3 +80,24 @@ def wants_fragment(request: Request) -> bool:
     """Whether htmx asks for a part of a page."""
     return request.headers.get("hx-request") == "true" and request.headers.get("hx-history-restore-request") != "true"
 
+
+def _page_of(request: Request) -> str:
+    """Address of the page in front of the reader: for a part of one, or the answer to a form, the page that asked."""
+    asked_from = request.headers.get("hx-current-url") if wants_fragment(request) else None
+    if request.method not in ("GET", "HEAD"):
+        asked_from = asked_from or request.headers.get("referer") or "/"
+    try:
+        parts = urlsplit(asked_from) if asked_from is not None else request.url
+    except ValueError:
+        return "/"
+    return local_path(parts.path + (f"?{parts.query}" if parts.query else ""))
+
+
+def local_path(address: str) -> str:
+    """The address if it stays on this site, else the front page.
+
+    >>> local_path("/papers?task=x"), local_path("https://evil.example"), local_path("//evil.example"), local_path("/\\\\evil")
+    ('/papers?task=x', '/', '/', '/')
+    """
+    fine = address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable() and "\\" not in address
+    return address if fine else "/"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import logging
 import os
 import signal
@@ -118,9 +119,10 @@ def serve(host: str = "127.0.0.1", port: int = 8400, *, warmup: bool = True, ope
     settings = settings or Settings()
     with _listening(host, port) as listener:
         names = (*HubSettings().allowed(), f"[{host}]" if ":" in host else host) if hosts is None else hosts
-        app = app or create_app(settings, hosts=names, warmup=warmup)
+        app = app or create_app(settings, hosts=names, warmup=warmup, local=is_loopback(host))
         address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
-        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5, lifespan="on")
+        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5, lifespan="on",
+                                proxy_headers=False)  # `Guard` believes configured proxies alone
         server = _Server(config, app.state.site)
         with Worker(settings) if worker else contextlib.nullcontext():
             print(f"Working Papers: {address}  (Ctrl-C ends it)", flush=True)
@@ -128,6 +130,18 @@ def serve(host: str = "127.0.0.1", port: int = 8400, *, warmup: bool = True, ope
                 threading.Timer(0.5, webbrowser.open, [address]).start()
             with contextlib.suppress(KeyboardInterrupt), _sigterm_as_interrupt():
                 server.run(sockets=[listener])
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach that address.
+
+    >>> [is_loopback(h) for h in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "papers.example")]
+    [True, True, True, False, False]
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @contextlib.contextmanager

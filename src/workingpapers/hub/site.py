@@ -19,7 +19,10 @@ from workingpapers.lab.store import RunRow
 from workingpapers.papers import ClaimFacts, Paper
 
 from .findings import UNDER_WAY, VERDICTS, ClaimView, Finding, current_code, finding_of, finding_of_document, finite
+from .guard import LOCAL_HOSTS, is_allowed_host
 from .problems import Problem
+from .settings import HubSettings
+from .tables import UserRow
 
 MAX_QUEUED = 5
 WARMUP = "warm-up"
@@ -28,15 +31,31 @@ WARMUP_PRIORITY = -10
 
 @dataclass
 class Site:
-    """What a request needs: the lab with its store and catalogue, and the site's secret.
+    """What a request needs: the lab with its store and catalogue, the site's secret and its settings.
 
-    `stopping` is set when the server goes down, so that live streams end.
+    `local` says that the server listens on this machine only. `stopping` is set when the server goes down, so that live
+    streams end.
     """
 
     lab: Lab
     key: bytes
+    settings: HubSettings = field(default_factory=HubSettings)
+    local: bool = False
+    has_accounts: bool = False
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     asking: threading.Lock = field(default_factory=threading.Lock)
+
+    def is_open(self, request: Request) -> bool:
+        """Whether this is one person's own site on their own machine: local, without accounts, and no proxy in between."""
+        if not self.local or self.has_accounts or self.settings.hosts or self.settings.proxies:
+            return False
+        if "x-forwarded-for" in request.headers or "forwarded" in request.headers:
+            return False
+        if not is_allowed_host(request.headers.get("host", ""), frozenset(LOCAL_HOSTS)):
+            return False
+        with self.lab.store.reading() as session:  # once there is an account, it is not asked again
+            self.has_accounts = session.scalar(select(UserRow.id).limit(1)) is not None
+        return not self.has_accounts
 
     def paper(self, slug: str) -> Paper:
         """The paper of this slug; a 404 that names near slugs otherwise."""
@@ -156,7 +175,7 @@ class Site:
         """Queue a run of a registered claim; (run, whether it is new).
 
         A run that waits or is under way for the same claim, scale and seeds is given back in place of a second one; if
-        it was queued by the warm-up it moves to the front. At most five runs wait: 429 otherwise.
+        it was queued by the warm-up it moves to the front. At most five runs of `requested_by` wait: 429 otherwise.
         """
         paper, facts = self.claim(slug, claim_id)
         if paper.status != "runs":
@@ -176,10 +195,10 @@ class Site:
                     session.expunge(row)
                     return row, False
                 waiting = session.scalar(select(func.count()).where(
-                    RunRow.state == "queued", RunRow.requested_by.is_distinct_from(WARMUP), RunRow.priority >= WARMUP_PRIORITY)) or 0
+                    RunRow.state == "queued", RunRow.requested_by == requested_by, RunRow.priority >= WARMUP_PRIORITY)) or 0
             if waiting >= MAX_QUEUED:
                 raise Problem(429, "Too many runs are waiting",
-                              f"{MAX_QUEUED} runs are in the queue already. Wait until one has finished, or cancel one.",
+                              f"{MAX_QUEUED} runs of yours are in the queue already. Wait until one has finished, or cancel one.",
                               {"Retry-After": "30"})
             return self.lab.enqueue(slug, [claim_id], scale=scale, seeds=seeds, priority=0, requested_by=requested_by)[0], True
 

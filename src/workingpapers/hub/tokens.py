@@ -10,8 +10,14 @@ import secrets
 from hashlib import sha256
 from pathlib import Path
 
+from fastapi import Request
+from fastapi.responses import Response
+
 VISITOR_COOKIE = "wp_visitor"
+SESSION_COOKIE = "wp_session"
 TOKEN_FIELD = "token"
+FORM_HEADER = "x-form-token"
+YEAR = 365 * 86400
 KEY_FILE = "hub.key"
 
 
@@ -63,3 +69,35 @@ def is_valid(key: bytes, visitor: str | None, token: str) -> bool:
     (True, False, False)
     """
     return visitor is not None and is_visitor(visitor) and hmac.compare_digest(form_token(key, visitor).encode(), token.encode())
+
+
+def cookie_name(name: str, scheme: str) -> str:
+    """Over https a cookie is bound to this very host by its name, so that no neighbouring host can plant one.
+
+    >>> cookie_name("wp_visitor", "https"), cookie_name("wp_visitor", "http")
+    ('__Host-wp_visitor', 'wp_visitor')
+    """
+    return f"__Host-{name}" if scheme == "https" else name
+
+
+def cookie_of(request: Request, name: str) -> str | None:
+    """Value of one of our cookies."""
+    return request.cookies.get(cookie_name(name, request.url.scheme))
+
+
+def visitor_of(request: Request) -> str | None:
+    """The name of the browser that asks; None when it has none yet."""
+    value = cookie_of(request, VISITOR_COOKIE)
+    return value if is_visitor(value) else None
+
+
+def keep_cookie(response: Response, request: Request, name: str, value: str, max_age: int = YEAR) -> None:
+    """Give the browser a cookie that no script can read and no other site can use."""
+    response.set_cookie(cookie_name(name, request.url.scheme), value, max_age=max_age, path="/", httponly=True, samesite="lax",
+                        secure=request.url.scheme == "https")
+
+
+def drop_cookie(response: Response, request: Request, name: str) -> None:
+    """Take a cookie back."""
+    response.delete_cookie(cookie_name(name, request.url.scheme), path="/", httponly=True, samesite="lax",
+                           secure=request.url.scheme == "https")
