@@ -143,7 +143,8 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lab(shelf: Path, tmp_path: Path, empty_store: Path) -> Iterator[Lab]:
     settings = Settings(home=tmp_path / "home", workers=2)
     settings.home.mkdir()
-    shutil.copy(empty_store, settings.home)
+    if not settings.database:
+        shutil.copy(empty_store, settings.home)
     store = Store(settings)
     yield Lab(store, load_catalogue(shelf, SHELF))
     store.close()

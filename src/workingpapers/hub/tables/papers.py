@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from workingpapers.lab.store import Base, now
@@ -24,6 +24,7 @@ class PaperRow(Base):
         Index("ix_papers_feed", "listed_on", "published_on", "public_id"),
         Index("ix_papers_trend", "trend_log", "listed_on", "public_id"),
         Index("ix_papers_published", "published_on", "public_id"),
+        Index("ix_papers_hidden", "id", sqlite_where=text("hidden"), postgresql_where=text("hidden")),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -174,14 +175,18 @@ class PaperCategoryRow(Base):
 
 
 class PaperVectorRow(Base):
-    """The vector of a paper's text under one model: float32, little endian, `dim` numbers. `text_hash` is of the text it was made from."""
+    """The vector of a paper's text under one model: float32, little endian, `dim` numbers. `text_hash` is of the text it was made from.
+
+    A new vector is a new row with a higher `id`, never used before: files made from this table go on where they stopped.
+    """
 
     __tablename__ = "paper_vectors"
-    __table_args__ = (UniqueConstraint("paper_id", "model_id"),)
+    __table_args__ = (UniqueConstraint("paper_id", "model_id"), Index("ix_paper_vectors_order", "model_id", "id"),
+                      {"sqlite_autoincrement": True})
 
     id: Mapped[int] = mapped_column(primary_key=True)
     paper_id: Mapped[int] = mapped_column(ForeignKey("papers.id", ondelete="CASCADE"))
-    model_id: Mapped[str] = mapped_column(String(80), index=True)
+    model_id: Mapped[str] = mapped_column(String(80))
     dim: Mapped[int]
     vector: Mapped[bytes] = mapped_column(LargeBinary)
     text_hash: Mapped[str] = mapped_column(String(64))

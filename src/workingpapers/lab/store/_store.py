@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -109,12 +110,17 @@ def _to_wal(cursor: Any) -> None:
             time.sleep(0.05)
 
 
+def _to_json(value: Any) -> str:
+    """JSON as the columns hold it: letters as they are, since the index of words reads the names of authors there."""
+    return json.dumps(value, ensure_ascii=False)
+
+
 def _engine(settings: Settings) -> Engine:
     url = settings.database_url
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True)
+        return create_engine(url, pool_pre_ping=True, json_serializer=_to_json)
     settings.home.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": 15})
+    engine = create_engine(url, connect_args={"timeout": 15}, json_serializer=_to_json)
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _: Any) -> None:

@@ -319,9 +319,9 @@ def upgrade() -> None:
     sa.Column('text_hash', sa.String(length=64), nullable=False),
     sa.ForeignKeyConstraint(['paper_id'], ['papers.id'], name=op.f('fk_paper_vectors_paper_id_papers'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_paper_vectors')),
-    sa.UniqueConstraint('paper_id', 'model_id', name=op.f('uq_paper_vectors_paper_id'))
+    sa.UniqueConstraint('paper_id', 'model_id', name=op.f('uq_paper_vectors_paper_id')),
+    sqlite_autoincrement=True
     )
-    op.create_index(op.f('ix_paper_vectors_model_id'), 'paper_vectors', ['model_id'], unique=False)
     op.create_table('paper_versions',
     sa.Column('id', sa.Integer(), nullable=False),
     sa.Column('paper_id', sa.Integer(), nullable=False),
@@ -406,7 +406,6 @@ def downgrade() -> None:
     op.drop_index(op.f('ix_ratings_paper_id'), table_name='ratings')
     op.drop_table('ratings')
     op.drop_table('paper_versions')
-    op.drop_index(op.f('ix_paper_vectors_model_id'), table_name='paper_vectors')
     op.drop_table('paper_vectors')
     op.drop_index(op.f('ix_paper_sources_paper_id'), table_name='paper_sources')
     op.drop_table('paper_sources')
