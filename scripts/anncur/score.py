@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from data import SHIPPED
 from train import minilm
 
+from data import SHIPPED
 from workingpapers.papers.anncur.sense_encoder import HEADS, SenseCrossEncoder, TextStates
 
 CHUNK = 50  # queries

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from data import SHIPPED, Draw, draw
 from safetensors.torch import save_file
 
+from data import SHIPPED, Draw, draw
 from workingpapers.papers.anncur.sense_encoder import HEADS, SenseCrossEncoder, TextStates
 from workingpapers.workloads.wordnet import SenseLinking, sense_linking
 

@@ -52,8 +52,8 @@ def upgrade() -> None:
     op.create_index('ix_papers_hidden', 'papers', ['id'], sqlite_where=sa.text('hidden'), postgresql_where=sa.text('hidden'))
     op.create_index('ix_paper_vectors_order', 'paper_vectors', ['model_id', 'id'])
     if op.get_bind().dialect.name == 'sqlite':
-        op.execute("CREATE VIRTUAL TABLE papers_fts USING fts5(title, abstract, authors, plain_summary, content='papers', content_rowid='id', "
-                   "tokenize='porter unicode61 remove_diacritics 2')")
+        op.execute("CREATE VIRTUAL TABLE papers_fts USING fts5(title, abstract, authors, plain_summary, content='papers', "
+                   "content_rowid='id', tokenize='porter unicode61 remove_diacritics 2')")
         op.execute("CREATE VIRTUAL TABLE papers_vocab USING fts5vocab('papers_fts', 'row')")
         triggers()
         op.execute("INSERT INTO papers_fts (papers_fts) VALUES ('rebuild')")
@@ -65,8 +65,8 @@ def upgrade() -> None:
     taken, given = ("'" + text.replace("'", "''") + "'" for text in folding())
     parts = [f"setweight(to_tsvector('papers_words', translate({text}, {taken}, {given})), '{weight}')"
              for text, weight in (('title', 'A'), ('authors::text', 'B'), ('abstract', 'C'), ("coalesce(plain_summary, '')", 'C'))]
-    bind = op.get_bind()
-    bind.exec_driver_sql((f"ALTER TABLE papers ADD COLUMN words tsvector GENERATED ALWAYS AS ({' || '.join(parts)}) STORED").replace('%', '%%'))
+    column = f"words tsvector GENERATED ALWAYS AS ({' || '.join(parts)}) STORED"
+    op.get_bind().exec_driver_sql("ALTER TABLE papers ADD COLUMN " + column.replace('%', '%%'))
     op.create_index('ix_papers_words', 'papers', ['words'], postgresql_using='gin')
 
 
