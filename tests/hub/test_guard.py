@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 
 import pytest
@@ -40,9 +41,11 @@ def test_every_unsafe_route_refuses_another_site(app, client, token, lab, add_ru
     add_run("slow", None, state="queued", ended_at=None)
     before = runs_in(lab)
     unsafe = [(path, m) for path, methods in routes(app) for m in methods if m not in ("GET", "HEAD", "OPTIONS")]
-    assert {p for p, _ in unsafe} == {"/runs", "/runs/{run_id}/cancel", "/theme", "/api/v1/runs", "/api/v1/runs/{run_id}/cancel"}
+    assert {p for p, _ in unsafe} >= {"/runs", "/runs/{run_id}/cancel", "/theme", "/api/v1/runs", "/api/v1/runs/{run_id}/cancel"}
     for path, method in unsafe:
-        address = path.replace("{run_id}", "r000001")
+        if path == "/u/{token}":  # ends a digest by the secret in its address, from wherever a mail program asks (RFC 8058)
+            continue
+        address = re.sub(r"{\w+(:\w+)?}", "1", path.replace("{run_id}", "r000001"))
         for headers in ({"origin": "https://evil.example"}, {"origin": "null"}, {"sec-fetch-site": "cross-site"},
                         {"sec-fetch-site": "same-site"}, {"origin": "http://localhost", "sec-fetch-site": "cross-site"}):
             answer = client.request(method, address, headers=headers, data={**RUN, "theme": "dark", "token": token})

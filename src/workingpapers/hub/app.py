@@ -18,6 +18,7 @@ from workingpapers.papers import Catalogue, load_catalogue
 
 from . import api, errors, forms, pages, run_pages, tables  # noqa: F401 - the tables hang on the lab's base
 from .guard import Guard
+from .mail import pages as mail_pages
 from .rendering import STATIC
 from .settings import HubSettings
 from .site import Site
@@ -58,6 +59,7 @@ def create_app(settings: Settings | None = None, *, catalogue: Catalogue | None 
     app.include_router(pages.router)
     app.include_router(run_pages.router)
     app.include_router(forms.router)
+    app.include_router(mail_pages.router)
     app.mount("/static", _Static(directory=STATIC), name="static")
 
     @app.get("/openapi.json", include_in_schema=False)

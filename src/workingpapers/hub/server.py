@@ -1,4 +1,4 @@
-"""`workingpapers serve`: the web server, and one worker process that it keeps alive."""
+"""`workingpapers serve`: the web server, and two worker processes that it keeps alive: one for claims, one for jobs."""
 
 from __future__ import annotations
 
@@ -36,15 +36,20 @@ class PortInUse(OSError):
     """Another program listens on that port; the text says what to do."""
 
 
-class Worker:
-    """Keeps one worker process of the queue alive: started again when it dies, after a pause that grows while it keeps dying.
+CLAIMS = "workingpapers.lab.worker"
+JOBS = "workingpapers.hub.worker"
 
-    The worker ends with this process, however that ends.
+
+class Worker:
+    """Keeps one worker process alive: started again when it dies, after a pause that grows while it keeps dying.
+
+    The worker ends with this process, however that ends. `module` is what it runs: `CLAIMS` or `JOBS`.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._command = [sys.executable, "-m", "workingpapers.lab.worker", "--with-parent", str(os.getpid())]
-        self._environment = {**os.environ, "WORKINGPAPERS_HOME": str(settings.home), "WORKINGPAPERS_CACHE": str(settings.cache),
+    def __init__(self, settings: Settings, module: str = CLAIMS, *, address: str = "") -> None:
+        self._command = [sys.executable, "-m", module, "--with-parent", str(os.getpid())]
+        told = {"WORKINGPAPERS_BASE_URL": address} if address and not HubSettings().base_url else {}
+        self._environment = {**os.environ, **told, "WORKINGPAPERS_HOME": str(settings.home), "WORKINGPAPERS_CACHE": str(settings.cache),
                              "WORKINGPAPERS_DATABASE": settings.database, "WORKINGPAPERS_WORKERS": str(settings.workers)}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="worker-watch", daemon=True)
@@ -108,7 +113,7 @@ def serve(host: str = "127.0.0.1", port: int = 8400, *, warmup: bool = True, ope
         port: 0 takes a free one.
         warmup: queue the smoke runs of claims that were never tried here.
         open_browser: show the site once it answers.
-        worker: run queued claims too; without it, start `python -m workingpapers.lab.worker` elsewhere on the same store.
+        worker: run queued claims and jobs too; without it, start `workingpapers worker` elsewhere on the same store.
         settings: where the store lies.
         hosts: names in the Host header that are answered; localhost, `host` and `WORKINGPAPERS_HOSTS` by default.
         app: in place of `create_app(...)`.
@@ -124,7 +129,9 @@ def serve(host: str = "127.0.0.1", port: int = 8400, *, warmup: bool = True, ope
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5, lifespan="on",
                                 proxy_headers=False)  # `Guard` believes configured proxies alone
         server = _Server(config, app.state.site)
-        with Worker(settings) if worker else contextlib.nullcontext():
+        with contextlib.ExitStack() as workers:
+            for module in (CLAIMS, JOBS) if worker else ():
+                workers.enter_context(Worker(settings, module, address=address))
             print(f"Working Papers: {address}  (Ctrl-C ends it)", flush=True)
             if open_browser:
                 threading.Timer(0.5, webbrowser.open, [address]).start()

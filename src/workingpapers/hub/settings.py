@@ -38,6 +38,11 @@ class HubSettings(BaseSettings):
     smtp_tls: str = Field("none", pattern="^(none|starttls|tls)$")
     mail_from: str = "Working Papers <papers@localhost>"
 
+    @property
+    def address(self) -> str:
+        """Where the site is to be found, for mails: without a slash at the end."""
+        return self.base_url.rstrip("/") or "http://127.0.0.1:8000"
+
     def allowed(self) -> tuple[str, ...]:
         """All names under which the site answers."""
         return (*LOCAL_HOSTS, *(h.strip() for h in self.hosts.split(",") if h.strip()))

@@ -22,13 +22,18 @@ def main() -> int:
 
     signal.signal(signal.SIGTERM, asked)
     signal.signal(signal.SIGINT, asked)
+    end_with_parent()
+    with contextlib.suppress(KeyboardInterrupt):
+        Lab().work(stop)
+    return 0
+
+
+def end_with_parent() -> None:
+    """With `--with-parent PID` on the command line, end when that process does."""
     if "--with-parent" in sys.argv[1:-1]:
         # The pid is handed over: a parent that died while this process was loading would otherwise never be missed.
         parent = int(sys.argv[sys.argv.index("--with-parent") + 1])
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    with contextlib.suppress(KeyboardInterrupt):
-        Lab().work(stop)
-    return 0
 
 
 def _end_with(parent: int) -> None:

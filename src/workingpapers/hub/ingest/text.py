@@ -184,7 +184,7 @@ def unlatex(text: str) -> str:
     """
     if "\\" not in text and "{" not in text:
         return text
-    from pylatexenc.latex2text import LatexNodes2Text  # type: ignore[import-untyped, unused-ignore]  # 60 ms to import, needed by few records
+    from pylatexenc.latex2text import LatexNodes2Text  # 60 ms to import, needed by few records
 
     if len(text) > MAX_NAME or text.count("{") > 40:
         return text

@@ -8,7 +8,6 @@ import os
 import smtplib
 import ssl
 from email.message import EmailMessage
-from email.policy import SMTP
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
@@ -134,7 +133,7 @@ class Outbox:
         draft = path.with_suffix(f".{os.getpid()}.draft")
         try:
             with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(message.as_bytes(policy=SMTP))
+                file.write(message.as_bytes())
             draft.replace(path)
         except OSError as error:
             raise MailError(f"the outbox {self.folder} cannot be written: {error}", is_about_connection=True) from error

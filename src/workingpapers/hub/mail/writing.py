@@ -8,14 +8,32 @@ import secrets
 from collections.abc import Mapping
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import EmailPolicy
 from email.utils import format_datetime, parseaddr
 
 from ..settings import HubSettings
 
 MAX_ADDRESS = 254
+MAX_LINE = 998  # RFC 5322
+WHOLE = frozenset(("message-id", "list-unsubscribe", "list-unsubscribe-post", "list-id"))
 _LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+
+class _Policy(EmailPolicy):
+    """SMTP's policy, but list headers and Message-ID stay on one line: folded, some programs no longer find the address in them."""
+
+    def fold(self, name: str, value: str) -> str:
+        plain = f"{name}: {value}"
+        if name.lower() in WHOLE and plain.isascii() and len(plain) <= MAX_LINE:
+            return plain + self.linesep
+        return str(super().fold(name, value))
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        return self.fold(name, value).encode("ascii", "surrogateescape")
+
+
+POLICY = _Policy(linesep="\r\n")
 
 
 def normal_address(text: str) -> str | None:
@@ -70,7 +88,7 @@ def new_message(hub: HubSettings, to: str, subject: str, text: str, html: str | 
         raise ValueError(f"to is {to!r}: a normal mail address is needed")
     name, sender = address_of(hub)
     domain = sender.rpartition("@")[2]
-    message = EmailMessage(policy=SMTP)
+    message = EmailMessage(policy=POLICY)
     message["From"] = Address(one_line(name), addr_spec=sender)
     message["To"] = Address(addr_spec=to)
     message["Subject"] = one_line(subject)[:200]

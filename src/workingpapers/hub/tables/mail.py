@@ -39,7 +39,10 @@ class SubscriptionRow(Base):
 
 
 class DigestRow(Base):
-    """One mail of one period: pending, sending, sent, empty or failed. The rule of uniqueness makes it go out once."""
+    """One issue: pending, sending, then sent, empty, dropped or failed. The rule of uniqueness makes it go out once.
+
+    It speaks of what happened after `window_start` and up to `window_end`, when it fell due.
+    """
 
     __tablename__ = "digests"
     __table_args__ = (UniqueConstraint("subscription_id", "period_key"), Index("ix_digests_state", "state", "retry_at"))
@@ -47,6 +50,8 @@ class DigestRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     subscription_id: Mapped[int] = mapped_column(ForeignKey("subscriptions.id", ondelete="CASCADE"))
     period_key: Mapped[str] = mapped_column(String(20))
+    window_start: Mapped[dt.datetime]
+    window_end: Mapped[dt.datetime]
     state: Mapped[str] = mapped_column(String(8), default="pending")
     message_id: Mapped[str] = mapped_column(String(200), default="")
     attempts: Mapped[int] = mapped_column(default=0)

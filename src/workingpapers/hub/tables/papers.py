@@ -25,6 +25,7 @@ class PaperRow(Base):
         Index("ix_papers_trend", "trend_log", "listed_on", "public_id"),
         Index("ix_papers_published", "published_on", "public_id"),
         Index("ix_papers_hidden", "id", sqlite_where=text("hidden"), postgresql_where=text("hidden")),
+        Index("ix_papers_created", "created_at"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -157,6 +157,7 @@ def upgrade() -> None:
     op.create_index('ix_papers_feed', 'papers', ['listed_on', 'published_on', 'public_id'], unique=False)
     op.create_index(op.f('ix_papers_first_author_key'), 'papers', ['first_author_key'], unique=False)
     op.create_index('ix_papers_published', 'papers', ['published_on', 'public_id'], unique=False)
+    op.create_index('ix_papers_created', 'papers', ['created_at'], unique=False)
     op.create_index(op.f('ix_papers_title_key'), 'papers', ['title_key'], unique=False)
     op.create_index('ix_papers_trend', 'papers', ['trend_log', 'listed_on', 'public_id'], unique=False)
     op.create_table('signins',
@@ -229,6 +230,8 @@ def upgrade() -> None:
     sa.Column('id', sa.Integer(), nullable=False),
     sa.Column('subscription_id', sa.Integer(), nullable=False),
     sa.Column('period_key', sa.String(length=20), nullable=False),
+    sa.Column('window_start', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('window_end', sa.DateTime(timezone=True), nullable=False),
     sa.Column('state', sa.String(length=8), nullable=False),
     sa.Column('message_id', sa.String(length=200), nullable=False),
     sa.Column('attempts', sa.Integer(), nullable=False),
@@ -435,6 +438,7 @@ def downgrade() -> None:
     op.drop_index('ix_papers_trend', table_name='papers')
     op.drop_index(op.f('ix_papers_title_key'), table_name='papers')
     op.drop_index('ix_papers_published', table_name='papers')
+    op.drop_index('ix_papers_created', table_name='papers')
     op.drop_index(op.f('ix_papers_first_author_key'), table_name='papers')
     op.drop_index('ix_papers_feed', table_name='papers')
     op.drop_index(op.f('ix_papers_doi'), table_name='papers')

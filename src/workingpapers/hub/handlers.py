@@ -1,0 +1,8 @@
+"""Everything that a job worker can do: importing these modules registers their handlers and recurring jobs."""
+
+from __future__ import annotations
+
+
+def load() -> None:
+    """Register all handlers."""
+    from .mail import sending  # noqa: F401
