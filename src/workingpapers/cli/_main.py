@@ -9,7 +9,7 @@ import typer
 
 import workingpapers
 
-from . import digest, doctor, papers, runs, site
+from . import digest, doctor, ingest, papers, runs, site
 from ._common import WrongUsage
 
 # Typer may carry a click of its own, whose errors are not those of an installed click: take them from Typer.
@@ -36,6 +36,8 @@ app.command("new")(papers.new)
 app.command("run")(runs.run)
 app.command("resume")(runs.resume)
 app.add_typer(runs.records, name="runs")
+app.command("ingest")(ingest.ingest)
+app.add_typer(ingest.hub, name="hub")
 app.command("serve")(site.serve)
 app.add_typer(digest.digest, name="digest")
 app.command("worker")(site.worker)

@@ -21,6 +21,7 @@ from .guard import Guard
 from .mail import pages as mail_pages
 from .rendering import STATIC
 from .settings import HubSettings
+from .shelf import sync_catalogue
 from .site import Site
 from .tokens import load_key
 from .warmup import queue_untried
@@ -40,6 +41,7 @@ def create_app(settings: Settings | None = None, *, catalogue: Catalogue | None 
     """
     lab = lab or Lab(Store(settings), catalogue or load_catalogue())
     hub = HubSettings()
+    sync_catalogue(lab.store, lab.catalogue)
     site = Site(lab, load_key(lab.store.settings.home), hub, local)
 
     @asynccontextmanager

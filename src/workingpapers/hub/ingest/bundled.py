@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...papers import BrokenPaper, read_facts
+from ...papers import BrokenPaper, PaperFacts, read_facts
 from .problems import Problems, SourceError
 from .record import Link, Record
 
@@ -27,23 +27,28 @@ def iter_bundled(folder: Path, problems: Problems, *, fetched: dt.datetime | Non
         except (BrokenPaper, OSError) as error:
             problems.add(slug, str(error))
             continue
-        yield Record(
-            source="toml",
-            source_key=slug,
-            title=facts.title,
-            arxiv_id=facts.arxiv,
-            slug=slug,
-            alias=f"wp:{slug}",
-            authors=facts.authors,
-            author_count=facts.author_count,
-            published=facts.published,
-            listed=facts.listed,
-            venue=facts.venue,
-            plain_summary=" ".join(facts.summary.split()),
-            tasks=(facts.task,),
-            tags=facts.tags,
-            links=(Link("code", str(facts.code.url), official=True),) if facts.code else (),
-            fetched=fetched,
-            payload=payload,
-            payload_hash=hashlib.sha256(payload).hexdigest(),
-        )
+        yield bundled_record(slug, facts, payload, fetched)
+
+
+def bundled_record(slug: str, facts: PaperFacts, payload: bytes, fetched: dt.datetime | None = None) -> Record:
+    """The record of one `paper.toml`, whose bytes are `payload`."""
+    return Record(
+        source="toml",
+        source_key=slug,
+        title=facts.title,
+        arxiv_id=facts.arxiv,
+        slug=slug,
+        alias=f"wp:{slug}",
+        authors=facts.authors,
+        author_count=facts.author_count,
+        published=facts.published,
+        listed=facts.listed,
+        venue=facts.venue,
+        plain_summary=" ".join(facts.summary.split()),
+        tasks=(facts.task,),
+        tags=facts.tags,
+        links=(Link("code", str(facts.code.url), official=True),) if facts.code else (),
+        fetched=fetched,
+        payload=payload,
+        payload_hash=hashlib.sha256(payload).hexdigest(),
+    )

@@ -90,6 +90,13 @@ def resolve(records: Iterable[Record]) -> Resolution:
     doubts: list[Doubt] = []
     untitled: list[Key] = []
     for block in blocks(records):
+        if len(block) == 1:  # most of any large source: nothing to compare
+            paper = merge(block)
+            if paper is None:
+                untitled.append(block[0].key)
+            else:
+                papers.append(paper)
+            continue
         found = _resolve_block(newest_rows(block))
         papers += found.papers
         doubts += found.doubts

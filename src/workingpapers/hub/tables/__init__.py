@@ -3,6 +3,7 @@
 from .mail import DigestRow, SubscriptionRow, SuppressedEmailRow
 from .papers import (
     DoubtRow,
+    ImportRow,
     PaperAliasRow,
     PaperCategoryRow,
     PaperLinkRow,
@@ -28,7 +29,8 @@ from .people import (
 from .work import AuditRow, JobRow, RateCounterRow, TrendEventRow
 
 __all__ = [
-    "ApiTokenRow", "AuditRow", "AuthorshipRow", "CommentRow", "DigestRow", "DoubtRow", "JobRow", "MailLinkRow", "PaperAliasRow",
+    "ApiTokenRow", "AuditRow", "AuthorshipRow", "CommentRow", "DigestRow", "DoubtRow", "ImportRow", "JobRow", "MailLinkRow",
+    "PaperAliasRow",
     "PaperCategoryRow", "PaperLinkRow", "PaperRow", "PaperSignalRow", "PaperSourceRow", "PaperVectorRow", "PaperVersionRow",
     "RateCounterRow", "RatingRow", "ResultRow", "SigninRow", "SourceKeyRow", "SubscriptionRow", "SuppressedEmailRow", "TagRow",
     "TrendEventRow", "UserRow", "VoteRow",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from workingpapers.lab.store import Base, now
@@ -16,12 +16,15 @@ class PaperRow(Base):
 
     `public_id` is the arXiv id, or `doi:...`, or `wp:...`; it may change once, when a better id becomes known: the old one
     then stands in `paper_aliases`. `facts_hash` changes when, and only when, a merged field does. `search_rev` counts those
-    changes; indexes compare it. `trend_log` is NULL until the first event (see `hub.trending`).
+    changes; indexes compare it. `trend_log` is NULL until the first event (see `hub.trending`). `published_key` is
+    `published_on` as text, empty where unknown: databases sort NULL differently. `title_key` and other keys are cut by
+    `shelf.keys.short`, since PostgreSQL indexes at most 2.7 kB.
     """
 
     __tablename__ = "papers"
     __table_args__ = (
-        Index("ix_papers_feed", "listed_on", "published_on", "public_id"),
+        Index("ix_papers_feed", "listed_on", "published_key", "public_id"),
+        Index("ix_papers_first_author", "first_author_key", "arxiv_id"),
         Index("ix_papers_trend", "trend_log", "listed_on", "public_id"),
         Index("ix_papers_published", "published_on", "public_id"),
         Index("ix_papers_hidden", "id", sqlite_where=text("hidden"), postgresql_where=text("hidden")),
@@ -39,8 +42,9 @@ class PaperRow(Base):
     abstract_source: Mapped[str | None] = mapped_column(String(10))
     authors: Mapped[list[Any]] = mapped_column(default=list)
     author_count: Mapped[int | None]
-    first_author_key: Mapped[str] = mapped_column(String(200), default="", index=True)
+    first_author_key: Mapped[str] = mapped_column(String(200), default="")
     published_on: Mapped[dt.date | None]
+    published_key: Mapped[str] = mapped_column(String(10), default="")
     updated_on: Mapped[dt.date | None]
     listed_on: Mapped[dt.date | None]
     categories: Mapped[list[Any]] = mapped_column(default=list)
@@ -76,7 +80,7 @@ class PaperAliasRow(Base):
 
 
 class PaperSourceRow(Base):
-    """The newest state of one row of one source. `record` is `ingest.to_json`; `payload` the source's own bytes, zlib.
+    """The newest state of one row of one source. `packed` holds the record and the source's own bytes (`shelf.packing`).
 
     `paper_id` is NULL while the record makes no paper: it has no title, or an editor must say which paper it is.
     """
@@ -89,8 +93,7 @@ class PaperSourceRow(Base):
     source: Mapped[str] = mapped_column(String(10))
     source_key: Mapped[str] = mapped_column(String(500))
     fetched_at: Mapped[dt.datetime] = mapped_column(default=now)
-    record: Mapped[str] = mapped_column(Text)
-    payload: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    packed: Mapped[bytes] = mapped_column(LargeBinary)
     payload_hash: Mapped[str] = mapped_column(String(64), default="")
 
 
@@ -107,7 +110,10 @@ class SourceKeyRow(Base):
 
 
 class DoubtRow(Base):
-    """A question for an editor: a record that fits several papers, or two papers that look alike. `body` names them."""
+    """A question for an editor: a record that fits several papers, or two papers that look alike. `body` names them.
+
+    `key` is a hash of the record's key or of the pair; `first` and `second` are the public ids of a pair.
+    """
 
     __tablename__ = "doubts"
     __table_args__ = (UniqueConstraint("kind", "key"),)
@@ -115,6 +121,8 @@ class DoubtRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(String(10))
     key: Mapped[str] = mapped_column(String(64))
+    first: Mapped[str | None] = mapped_column(String(200), index=True)
+    second: Mapped[str | None] = mapped_column(String(200), index=True)
     title: Mapped[str] = mapped_column(Text)
     body: Mapped[dict[str, Any]]
     state: Mapped[str] = mapped_column(String(10), default="open", index=True)
@@ -205,5 +213,24 @@ class ResultRow(Base):
     dataset: Mapped[str] = mapped_column(String(300))
     metric: Mapped[str] = mapped_column(String(300))
     model: Mapped[str] = mapped_column(Text)
-    value: Mapped[str] = mapped_column(String(80))
+    value: Mapped[str] = mapped_column(String(100))
     source: Mapped[str] = mapped_column(String(10))
+
+
+class ImportRow(Base):
+    """How far a file was taken in: `offset` bytes of it, unpacked, in the same transaction as its papers.
+
+    `file_key` is a hash of format, path, size and time of change: another file under one name starts anew.
+    """
+
+    __tablename__ = "imports"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    file_key: Mapped[str] = mapped_column(String(64), unique=True)
+    format: Mapped[str] = mapped_column(String(10))
+    path: Mapped[str] = mapped_column(Text)
+    offset: Mapped[int] = mapped_column(BigInteger, default=0)
+    counts: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    is_done: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[dt.datetime] = mapped_column(default=now)
+    changed_at: Mapped[dt.datetime] = mapped_column(default=now)

@@ -101,6 +101,8 @@ def upgrade() -> None:
     sa.Column('id', sa.Integer(), nullable=False),
     sa.Column('kind', sa.String(length=10), nullable=False),
     sa.Column('key', sa.String(length=64), nullable=False),
+    sa.Column('first', sa.String(length=200), nullable=True),
+    sa.Column('second', sa.String(length=200), nullable=True),
     sa.Column('title', sa.Text(), nullable=False),
     sa.Column('body', sa.JSON(), nullable=False),
     sa.Column('state', sa.String(length=10), nullable=False),
@@ -110,7 +112,22 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_doubts')),
     sa.UniqueConstraint('kind', 'key', name=op.f('uq_doubts_kind'))
     )
+    op.create_index(op.f('ix_doubts_first'), 'doubts', ['first'], unique=False)
+    op.create_index(op.f('ix_doubts_second'), 'doubts', ['second'], unique=False)
     op.create_index(op.f('ix_doubts_state'), 'doubts', ['state'], unique=False)
+    op.create_table('imports',
+    sa.Column('id', sa.Integer(), nullable=False),
+    sa.Column('file_key', sa.String(length=64), nullable=False),
+    sa.Column('format', sa.String(length=10), nullable=False),
+    sa.Column('path', sa.Text(), nullable=False),
+    sa.Column('offset', sa.BigInteger(), nullable=False),
+    sa.Column('counts', sa.JSON(), nullable=False),
+    sa.Column('is_done', sa.Boolean(), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('changed_at', sa.DateTime(timezone=True), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_imports')),
+    sa.UniqueConstraint('file_key', name=op.f('uq_imports_file_key'))
+    )
     op.create_table('papers',
     sa.Column('id', sa.Integer(), nullable=False),
     sa.Column('public_id', sa.String(length=200), nullable=False),
@@ -125,6 +142,7 @@ def upgrade() -> None:
     sa.Column('author_count', sa.Integer(), nullable=True),
     sa.Column('first_author_key', sa.String(length=200), nullable=False),
     sa.Column('published_on', sa.Date(), nullable=True),
+    sa.Column('published_key', sa.String(length=10), nullable=False),
     sa.Column('updated_on', sa.Date(), nullable=True),
     sa.Column('listed_on', sa.Date(), nullable=True),
     sa.Column('categories', sa.JSON(), nullable=False),
@@ -154,8 +172,8 @@ def upgrade() -> None:
     sa.UniqueConstraint('slug', name=op.f('uq_papers_slug'))
     )
     op.create_index(op.f('ix_papers_doi'), 'papers', ['doi'], unique=False)
-    op.create_index('ix_papers_feed', 'papers', ['listed_on', 'published_on', 'public_id'], unique=False)
-    op.create_index(op.f('ix_papers_first_author_key'), 'papers', ['first_author_key'], unique=False)
+    op.create_index('ix_papers_feed', 'papers', ['listed_on', 'published_key', 'public_id'], unique=False)
+    op.create_index('ix_papers_first_author', 'papers', ['first_author_key', 'arxiv_id'], unique=False)
     op.create_index('ix_papers_published', 'papers', ['published_on', 'public_id'], unique=False)
     op.create_index('ix_papers_created', 'papers', ['created_at'], unique=False)
     op.create_index(op.f('ix_papers_title_key'), 'papers', ['title_key'], unique=False)
@@ -252,7 +270,7 @@ def upgrade() -> None:
     sa.Column('dataset', sa.String(length=300), nullable=False),
     sa.Column('metric', sa.String(length=300), nullable=False),
     sa.Column('model', sa.Text(), nullable=False),
-    sa.Column('value', sa.String(length=80), nullable=False),
+    sa.Column('value', sa.String(length=100), nullable=False),
     sa.Column('source', sa.String(length=10), nullable=False),
     sa.ForeignKeyConstraint(['paper_id'], ['papers.id'], name=op.f('fk_leaderboard_rows_paper_id_papers'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_leaderboard_rows'))
@@ -305,8 +323,7 @@ def upgrade() -> None:
     sa.Column('source', sa.String(length=10), nullable=False),
     sa.Column('source_key', sa.String(length=500), nullable=False),
     sa.Column('fetched_at', sa.DateTime(timezone=True), nullable=False),
-    sa.Column('record', sa.Text(), nullable=False),
-    sa.Column('payload', sa.LargeBinary(), nullable=True),
+    sa.Column('packed', sa.LargeBinary(), nullable=False),
     sa.Column('payload_hash', sa.String(length=64), nullable=False),
     sa.ForeignKeyConstraint(['paper_id'], ['papers.id'], name=op.f('fk_paper_sources_paper_id_papers'), ondelete='SET NULL'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_paper_sources')),
@@ -439,11 +456,14 @@ def downgrade() -> None:
     op.drop_index(op.f('ix_papers_title_key'), table_name='papers')
     op.drop_index('ix_papers_published', table_name='papers')
     op.drop_index('ix_papers_created', table_name='papers')
-    op.drop_index(op.f('ix_papers_first_author_key'), table_name='papers')
+    op.drop_index('ix_papers_first_author', table_name='papers')
     op.drop_index('ix_papers_feed', table_name='papers')
     op.drop_index(op.f('ix_papers_doi'), table_name='papers')
     op.drop_table('papers')
+    op.drop_table('imports')
     op.drop_index(op.f('ix_doubts_state'), table_name='doubts')
+    op.drop_index(op.f('ix_doubts_second'), table_name='doubts')
+    op.drop_index(op.f('ix_doubts_first'), table_name='doubts')
     op.drop_table('doubts')
     op.drop_index(op.f('ix_api_tokens_user_id'), table_name='api_tokens')
     op.drop_table('api_tokens')

@@ -1,0 +1,70 @@
+"""Questions for an editor, kept in step with what the records say now. What an editor has settled stays settled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import delete, insert, or_, select
+from sqlalchemy.orm import Session
+
+from ..ingest import Doubt, Paper, alike
+from ..ingest.matching import SHOWN
+from ..tables import DoubtRow, PaperRow
+from .closure import chunks
+from .keys import digest, short
+
+
+class _Known:
+    """As much of a stored paper as `ingest.alike` asks for."""
+
+    __slots__ = ("arxiv_id", "first_author_key", "public_id", "title")
+
+    def __init__(self, public_id: str, arxiv_id: str | None, title: str, first_author_key: str) -> None:
+        self.public_id, self.arxiv_id, self.title, self.first_author_key = public_id, arxiv_id, title, first_author_key
+
+
+def look_alike(session: Session, papers: Sequence[Paper]) -> list[Doubt]:
+    """Pairs of one of these and any paper of the store with nearly one title. Call it once the papers are written.
+
+    A pair of two arXiv ids is settled: a paper with one is held only against those without.
+    """
+    mine = [_Known(short(p.public_id), p.arxiv_id, p.title, short(p.first_author_key)) for p in papers if p.first_author_key]
+    known: list[_Known] = []
+    columns = (PaperRow.public_id, PaperRow.arxiv_id, PaperRow.title, PaperRow.first_author_key)
+    for part in chunks({p.first_author_key for p in mine}):
+        known += [_Known(*row) for row in session.execute(
+            select(*columns).where(PaperRow.first_author_key.in_(part), PaperRow.arxiv_id.is_(None))).tuples()]
+    for part in chunks({p.first_author_key for p in mine if p.arxiv_id is None}):
+        known += [_Known(*row) for row in session.execute(
+            select(*columns).where(PaperRow.first_author_key.in_(part), PaperRow.arxiv_id.is_not(None))).tuples()]
+    return alike(mine, known)  # type: ignore[arg-type]
+
+
+def refresh(session: Session, doubts: Iterable[Doubt], *, records: Iterable[tuple[str, str]], public_ids: Iterable[str]) -> None:
+    """Replace the open doubts about these records and papers by those found now."""
+    for part in chunks(_record_key(r) for r in records):
+        session.execute(delete(DoubtRow).where(DoubtRow.kind == "several", DoubtRow.key.in_(part), DoubtRow.state == "open"))
+    for ids in chunks(public_ids, 400):
+        about = or_(DoubtRow.first.in_(ids), DoubtRow.second.in_(ids))
+        session.execute(delete(DoubtRow).where(DoubtRow.kind == "alike", about, DoubtRow.state == "open"))
+    rows = {(row["kind"], row["key"]): row for row in map(_row, doubts)}
+    for keys in chunks(rows):
+        names = [key for _, key in keys]
+        kept = set(session.execute(select(DoubtRow.kind, DoubtRow.key).where(DoubtRow.key.in_(names))).tuples())
+        if fresh := [rows[key] for key in keys if key not in kept]:
+            session.execute(insert(DoubtRow), fresh)
+
+
+def _record_key(record: tuple[str, str]) -> str:
+    return digest("record", *record)
+
+
+def _row(doubt: Doubt) -> dict[str, Any]:
+    papers = [short(name) for name in doubt.papers][:SHOWN]
+    body = {"record": list(doubt.record) if doubt.record else None, "papers": papers}
+    row = {"kind": doubt.kind, "title": doubt.title, "body": body, "first": None, "second": None}
+    if doubt.record is not None:
+        return {**row, "key": _record_key(doubt.record)}
+    first, second = sorted(papers)
+    return {**row, "key": digest("pair", first, second), "first": first, "second": second}
