@@ -16,7 +16,7 @@ def now() -> dt.datetime:
 
 
 class UTC(TypeDecorator[dt.datetime]):
-    """A moment in UTC on every database; SQLite forgets the zone, so it is put back on reading."""
+    """A moment in UTC on every database: SQLite forgets the zone, PostgreSQL answers in that of the server."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -24,10 +24,12 @@ class UTC(TypeDecorator[dt.datetime]):
     def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
         if value is not None and value.tzinfo is None:
             raise ValueError("a moment without a time zone may not be stored")
-        return value
+        return value if value is None else value.astimezone(dt.UTC)
 
     def process_result_value(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
-        return value.replace(tzinfo=dt.UTC) if value is not None and value.tzinfo is None else value
+        if value is None:
+            return None
+        return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
 
 
 class Base(DeclarativeBase):
