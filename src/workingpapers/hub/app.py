@@ -19,6 +19,9 @@ from workingpapers.papers import Catalogue, load_catalogue
 from . import api, errors, forms, pages, run_pages, tables  # noqa: F401 - the tables hang on the lab's base
 from .guard import Guard
 from .mail import pages as mail_pages
+from .people import admin as people_admin
+from .people import forms as people_forms
+from .people import pages as people_pages
 from .rendering import STATIC
 from .settings import HubSettings
 from .shelf import sync_catalogue
@@ -62,6 +65,8 @@ def create_app(settings: Settings | None = None, *, catalogue: Catalogue | None 
     app.include_router(run_pages.router)
     app.include_router(forms.router)
     app.include_router(mail_pages.router)
+    for router in (people_pages.router, people_forms.router, people_admin.router, people_admin.forms):
+        app.include_router(router)
     app.mount("/static", _Static(directory=STATIC), name="static")
 
     @app.get("/openapi.json", include_in_schema=False)
@@ -69,7 +74,8 @@ def create_app(settings: Settings | None = None, *, catalogue: Catalogue | None 
         return JSONResponse(app.openapi())
 
     errors.install(app)
-    app.add_middleware(Guard, hosts=hub.allowed() if hosts is None else hosts, respond=errors.respond, crashed=errors.crashed)
+    app.add_middleware(Guard, hosts=hub.allowed() if hosts is None else hosts, respond=errors.respond, crashed=errors.crashed,
+                       proxies=hub.trusted())
     return app
 
 

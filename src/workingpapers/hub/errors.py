@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from .people.keys import without_secrets
 from .problems import Problem
 from .rendering import page, wants_fragment
 
@@ -40,7 +41,10 @@ def is_for_programs(request: Request) -> bool:
 
 
 def install(app: FastAPI) -> None:
-    """Let every error of the application end in `respond`."""
+    """Let every error of the application end in `respond`, and keep secrets out of access logs."""
+    access = logging.getLogger("uvicorn.access")
+    if not any(isinstance(f, WithoutSecrets) for f in access.filters):
+        access.addFilter(WithoutSecrets())
 
     @app.exception_handler(Problem)
     def _problem(request: Request, error: Exception) -> Response:
@@ -59,8 +63,18 @@ def install(app: FastAPI) -> None:
         return respond(request, Problem(422, "This request cannot be read", f"{where}: {first['msg']}."))
 
 
+class WithoutSecrets(logging.Filter):
+    """Leaves out of a log what would let its reader in, such as the address of a sign-in link."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(without_secrets(a) if isinstance(a, str) else a for a in record.args)
+        record.msg = without_secrets(str(record.msg))
+        return True
+
+
 def crashed(request: Request, error: Exception) -> Response:
     """The page for a fault of ours; the traceback goes to the log, never to the page."""
-    log.error("fault while answering %s %s", request.method, request.url.path, exc_info=error)
+    log.error("fault while answering %s %s", request.method, without_secrets(request.url.path), exc_info=error)
     return respond(request, Problem(500, "Something broke here", "This is a fault of the site, not of your request. "
                                     "The server's log says what happened."))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import urlsplit
 
@@ -47,17 +48,21 @@ class Guard:
         respond: makes the answer for a problem.
         crashed: makes the answer for an exception that nobody caught.
         max_body: bytes that a request may carry.
+        proxies: addresses or networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
     """
 
     def __init__(self, app: ASGIApp, *, hosts: Iterable[str], respond: Callable[[Request, Problem], Response],
-                 crashed: Callable[[Request, Exception], Response], max_body: int = MAX_BODY) -> None:
+                 crashed: Callable[[Request, Exception], Response], max_body: int = MAX_BODY,
+                 proxies: Iterable[str] = ()) -> None:
         self.app, self.respond, self.crashed, self.max_body = app, respond, crashed, max_body
         self.hosts = frozenset(h.lower() for h in hosts)
+        self.proxies = tuple(ipaddress.ip_network(p, strict=False) for p in proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        scope = behind_proxies(scope, self.proxies)
         request, started = Request(scope), False
 
         async def sending(message: Message) -> None:
@@ -89,7 +94,7 @@ class Guard:
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self.max_body:
             return self._too_large()
-        if request.method not in SAFE_METHODS and not is_one_click(request) and not is_same_origin(headers):
+        if request.method not in SAFE_METHODS and not is_exempt(request) and not is_same_origin(headers):
             return Problem(403, "Asked from another site", "A request that changes something must come from a page of this site.")
         return None
 
@@ -113,6 +118,51 @@ class Guard:
 def is_one_click(request: Request) -> bool:
     """Whether a mail program ends a digest (RFC 8058): it comes from anywhere, and the secret in the address is all it needs."""
     return request.method == "POST" and request.url.path.startswith("/u/")
+
+
+def is_exempt(request: Request) -> bool:
+    """Whether another site may send this: nothing that a browser adds by itself lends it rights.
+
+    A Bearer token is added by a program alone, and no cookie counts beside it. The address of a one-click unsubscribe holds
+    its own secret, and mail providers send it from anywhere.
+    """
+    return request.headers.get("authorization", "").lower().startswith("bearer ") or is_one_click(request)
+
+
+Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+
+
+def behind_proxies(scope: Scope, proxies: Networks) -> Scope:
+    """The request as the outermost of our own proxies saw it; as it is when none of them sent it.
+
+    Addresses in `X-Forwarded-For` are read from the right, as long as trusted proxies wrote them: what stands further left,
+    anybody may have written.
+    """
+    client = scope.get("client")
+    if not proxies or client is None or not _is_among(client[0], proxies):
+        return scope
+    headers, address = Headers(scope=scope), client[0]
+    for hop in reversed([h.strip() for h in ",".join(headers.getlist("x-forwarded-for")).split(",")]):
+        if _address(hop) is None:
+            break
+        address = hop
+        if not _is_among(hop, proxies):
+            break
+    scheme = headers.get("x-forwarded-proto", "").rpartition(",")[2].strip()
+    return {**scope, "client": (address, 0), "scheme": scheme if scheme in ("http", "https") else scope["scheme"]}
+
+
+def _is_among(text: str, networks: Networks) -> bool:
+    address = _address(text)
+    return address is not None and any(address in network for network in networks)
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return found.ipv4_mapped or found if isinstance(found, ipaddress.IPv6Address) else found
 
 
 def is_allowed_host(host: str, allowed: frozenset[str]) -> bool:

@@ -16,7 +16,8 @@ class HubSettings(BaseSettings):
     Attributes:
         hosts: names, parted by commas, under which it may be reached besides localhost. `WORKINGPAPERS_HOSTS`.
         base_url: address in mails and feeds; empty takes that of the request, or localhost. `WORKINGPAPERS_BASE_URL`.
-        proxies: addresses, parted by commas, whose `X-Forwarded-For` is believed. `WORKINGPAPERS_PROXIES`.
+        proxies: addresses or networks (`10.0.0.0/8`), parted by commas, whose `X-Forwarded-For` is believed. `WORKINGPAPERS_PROXIES`.
+        signup: whether an address without an account may make one by mail link; else admins make them. `WORKINGPAPERS_SIGNUP`.
         zone: time zone of the site's days. `WORKINGPAPERS_ZONE`.
         trend_start: T0 of the trending formula; never change it on a site that has events. `WORKINGPAPERS_TREND_START`.
         smtp_host: mail server; empty writes `.eml` files to the outbox in the data directory. `WORKINGPAPERS_SMTP_HOST`.
@@ -29,6 +30,7 @@ class HubSettings(BaseSettings):
     hosts: str = Field("", description="names parted by commas")
     base_url: str = ""
     proxies: str = ""
+    signup: bool = True
     zone: str = "UTC"
     trend_start: dt.datetime = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
     smtp_host: str = ""
@@ -42,6 +44,10 @@ class HubSettings(BaseSettings):
     def address(self) -> str:
         """Where the site is to be found, for mails: without a slash at the end."""
         return self.base_url.rstrip("/") or "http://127.0.0.1:8000"
+
+    def trusted(self) -> tuple[str, ...]:
+        """Addresses or networks of our own proxies."""
+        return tuple(p.strip() for p in self.proxies.split(",") if p.strip())
 
     def allowed(self) -> tuple[str, ...]:
         """All names under which the site answers."""
