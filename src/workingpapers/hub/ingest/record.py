@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import operator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -127,6 +128,10 @@ class Record:
 
 
 _NESTED: dict[str, type] = {"versions": Version, "links": Link, "signals": Signal, "results": Result}
+_FIELDS = tuple(field for field in dataclasses.fields(Record) if field.name not in ("payload", "resume_at"))
+_KEPT = tuple(field.name for field in _FIELDS)
+_DEFAULTS = tuple(field.default for field in _FIELDS)
+_values = operator.attrgetter(*_KEPT)
 _DATES = {"published", "around", "updated", "listed", "revised"}
 
 
@@ -137,13 +142,12 @@ def to_json(record: Record) -> str:
     datetime.date(2022, 1, 30)
     """
     facts: dict[str, Any] = {}
-    for field in dataclasses.fields(record):
-        value = getattr(record, field.name)
-        if field.name in ("payload", "resume_at") or value == field.default:
+    for name, default, value in zip(_KEPT, _DEFAULTS, _values(record), strict=True):
+        if value == default:
             continue
-        if field.name in _NESTED:
+        if name in _NESTED:
             value = [{k: v for k, v in dataclasses.asdict(item).items() if v not in (None, "")} for item in value]
-        facts[field.name] = value
+        facts[name] = value
     return json.dumps(facts, ensure_ascii=False, separators=(",", ":"), default=lambda day: day.isoformat())
 
 

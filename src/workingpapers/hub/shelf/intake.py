@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, text, update
+from sqlalchemy import bindparam, delete, select, text, update
 from sqlalchemy.orm import Session
 
 from workingpapers.lab.store import Store, now
@@ -33,6 +33,7 @@ from ..tables import (
     TrendEventRow,
 )
 from . import doubts, moving, rows
+from .bulk import insert_rows, reserve_ids
 from .closure import Key, Stored, chunks, keys_of, keys_of_rows, related, stored
 from .keys import short
 from .packing import pack
@@ -207,9 +208,9 @@ def _write_papers(session: Session, plan: _Plan, counts: Counts) -> tuple[list[i
     if plan.fresh:
         events = [rows.trend_rows(i, p) for i, p in zip(fresh_ids, plan.fresh, strict=True)]
         logs = [trending.total(trending.term(e["weight"], e["at"]) for e in es) for es in events]
-        _insert(session, PaperRow, ({"id": i, "trend_log": log, **values[id(p)]}
+        insert_rows(session, PaperRow, ({"id": i, "trend_log": log, **values[id(p)]}
                                     for i, p, log in zip(fresh_ids, plan.fresh, logs, strict=True)))
-        _insert(session, TrendEventRow, itertools.chain.from_iterable(events))
+        insert_rows(session, TrendEventRow, itertools.chain.from_iterable(events))
     if changed:
         columns = list(values[id(changed[0][0])])
         statement = (update(PaperRow.__table__).where(PaperRow.__table__.c.id == bindparam("row_id"))  # type: ignore[arg-type]
@@ -242,11 +243,11 @@ def _write_parts(session: Session, fresh: list[tuple[int, Paper]], changed: list
     for part in chunks([i for i, _ in changed]):
         query = select(PaperLinkRow.paper_id, PaperLinkRow.kind, PaperLinkRow.url).where(PaperLinkRow.paper_id.in_(part))
         theirs |= set(session.execute(query).tuples())
-    _insert(session, PaperCategoryRow, (row for i, p in every for row in rows.category_rows(i, p)))
-    _insert(session, PaperVersionRow, (row for i, p in every for row in rows.version_rows(i, p)))
-    _insert(session, PaperLinkRow, (row for i, p in every for row in rows.link_rows(i, p)
+    insert_rows(session, PaperCategoryRow, (row for i, p in every for row in rows.category_rows(i, p)))
+    insert_rows(session, PaperVersionRow, (row for i, p in every for row in rows.version_rows(i, p)))
+    insert_rows(session, PaperLinkRow, (row for i, p in every for row in rows.link_rows(i, p)
                                     if (i, row["kind"], row["url"]) not in theirs))
-    _insert(session, ResultRow, (row for i, p in every for row in rows.result_rows(i, p)))
+    insert_rows(session, ResultRow, (row for i, p in every for row in rows.result_rows(i, p)))
 
 
 def _write_signals(session: Session, fresh: list[tuple[int, Paper]], kept: list[tuple[int, Paper]]) -> None:
@@ -265,12 +266,12 @@ def _write_signals(session: Session, fresh: list[tuple[int, Paper]], kept: list[
     differing = [(i, p) for i, p in kept if signals[i] != set(p.signals)]
     for part in chunks([i for i, _ in differing]):
         session.execute(delete(PaperSignalRow).where(PaperSignalRow.paper_id.in_(part)))
-    _insert(session, PaperSignalRow, (row for i, p in (*fresh, *differing) for row in rows.signal_rows(i, p)))
+    insert_rows(session, PaperSignalRow, (row for i, p in (*fresh, *differing) for row in rows.signal_rows(i, p)))
     for i, paper in kept:
         wanted = {e["kind"]: e for e in rows.trend_rows(i, paper)}
         if {kind: (e["weight"], e["at"]) for kind, e in wanted.items()} != events[i]:
             session.execute(delete(TrendEventRow).where(TrendEventRow.paper_id == i, TrendEventRow.kind.in_(("listed", "external"))))
-            _insert(session, TrendEventRow, wanted.values())
+            insert_rows(session, TrendEventRow, wanted.values())
             trending.recompute(session, i)
 
 
@@ -314,7 +315,7 @@ def _write_sources(session: Session, fresh: dict[Key, Record], texts: dict[Key, 
 
     inserted = [key for key in fresh if key not in replaced]
     ids = dict(zip(inserted, reserve_ids(session, PaperSourceRow, len(inserted)), strict=True)) | {k: s.id for k, s in replaced.items()}
-    _insert(session, PaperSourceRow, ({
+    insert_rows(session, PaperSourceRow, ({
         "id": ids[key], "paper_id": owner.get(key), "source": key[0], "source_key": key[1],
         "packed": pack(texts[key], fresh[key].payload), "payload_hash": fresh[key].payload_hash,
     } for key in inserted))
@@ -324,7 +325,7 @@ def _write_sources(session: Session, fresh: dict[Key, Record], texts: dict[Key, 
             packed=pack(texts[key], fresh[key].payload), payload_hash=fresh[key].payload_hash))
     for part in chunks([s.id for s in replaced.values()]):
         session.execute(delete(SourceKeyRow).where(SourceKeyRow.source_id.in_(part)))
-    _insert(session, SourceKeyRow, ({"source_id": ids[key], "kind": kind, "value": value}
+    insert_rows(session, SourceKeyRow, ({"source_id": ids[key], "kind": kind, "value": value}
                                     for key, found in keys.items() for kind, value in dict.fromkeys(found)))
     for s in neighbours:
         if (now_at := home((s.source, s.source_key), s.paper_id)) != s.paper_id:
@@ -339,19 +340,3 @@ def is_orphan(public_id: str) -> bool:
 def _delete(session: Session, ids: Sequence[int]) -> None:
     for part in chunks(ids):
         session.execute(delete(PaperRow).where(PaperRow.id.in_(part)))
-
-
-def _insert(session: Session, table: Any, values: Iterable[dict[str, Any]]) -> None:
-    if listed := list(values):
-        session.execute(insert(table.__table__), listed)
-
-
-def reserve_ids(session: Session, table: Any, n: int) -> list[int]:
-    """The next `n` ids of a table, ours within this transaction."""
-    if n == 0:
-        return []
-    if session.get_bind().dialect.name == "postgresql":
-        statement = text("SELECT nextval(pg_get_serial_sequence(:name, 'id')) FROM generate_series(1, :n)")
-        return list(session.scalars(statement, {"name": table.__tablename__, "n": n}))
-    first = (session.scalar(select(func.max(table.id))) or 0) + 1
-    return list(range(first, first + n))

@@ -15,6 +15,8 @@ def short(text: str, limit: int = KEY_BYTES) -> str:
     >>> short("a title"), len(short("x" * 5000)), short("x" * 5000) == short("x" * 5001)
     ('a title', 200, False)
     """
+    if 4 * len(text) <= limit:
+        return text
     data = text.encode("utf-8", "surrogatepass")
     if len(data) <= limit:
         return text

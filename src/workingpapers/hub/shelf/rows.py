@@ -5,22 +5,22 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import hashlib
+import operator
 from typing import Any
 
 from ..ingest import Paper
-from ..ingest.merging import Paper as _Merged
 from .keys import short
 
 LONGEST_LINK = 2_000  # bytes; a longer address could not be indexed
 
 _NOT_HASHED = frozenset({"signals", "sources"})
-_HASHED = tuple(field.name for field in dataclasses.fields(_Merged) if field.name not in _NOT_HASHED)
+_hashed = operator.attrgetter(*(field.name for field in dataclasses.fields(Paper) if field.name not in _NOT_HASHED))
 NOON = dt.time(12, tzinfo=dt.UTC)
 
 
 def facts_hash(paper: Paper) -> str:
     """Changes when, and only when, a merged field does; counts made elsewhere are no facts of the paper."""
-    return hashlib.sha256(repr([getattr(paper, name) for name in _HASHED]).encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(repr(_hashed(paper)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def public_id(paper: Paper) -> str:
