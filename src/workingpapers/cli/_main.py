@@ -9,7 +9,7 @@ import typer
 
 import workingpapers
 
-from . import backup, digest, doctor, ingest, papers, runs, site
+from . import backup, digest, doctor, ingest, papers, people, runs, site
 from ._common import WrongUsage
 
 # Typer may carry a click of its own, whose errors are not those of an installed click: take them from Typer.
@@ -41,6 +41,8 @@ app.add_typer(ingest.hub, name="hub")
 app.command("serve")(site.serve)
 app.add_typer(digest.digest, name="digest")
 app.command("worker")(site.worker)
+app.add_typer(people.user, name="user")
+app.add_typer(people.token, name="token")
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("doctor")(doctor.doctor)

@@ -6,3 +6,4 @@ from __future__ import annotations
 def load() -> None:
     """Register all handlers."""
     from .mail import sending  # noqa: F401
+    from .people import housekeeping  # noqa: F401

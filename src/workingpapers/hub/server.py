@@ -22,6 +22,7 @@ from fastapi import FastAPI
 from workingpapers.lab import Settings
 
 from .app import create_app
+from .people.signin import first_link
 from .settings import HubSettings
 from .site import Site
 
@@ -133,6 +134,8 @@ def serve(host: str = "127.0.0.1", port: int = 8400, *, warmup: bool = True, ope
             for module in (CLAIMS, JOBS) if worker else ():
                 workers.enter_context(Worker(settings, module, address=address))
             print(f"Working Papers: {address}  (Ctrl-C ends it)", flush=True)
+            if (link := first_link(app.state.site.lab.store, HubSettings().base_url.rstrip("/") or address)) is not None:
+                print(f"Nobody has an account yet. This link makes the admin's, once: {link}", flush=True)
             if open_browser:
                 threading.Timer(0.5, webbrowser.open, [address]).start()
             with contextlib.suppress(KeyboardInterrupt), _sigterm_as_interrupt():
