@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -16,7 +17,7 @@ import workingpapers
 from workingpapers.lab import Lab, Settings, Store
 from workingpapers.papers import Catalogue, load_catalogue
 
-from . import api, errors, forms, pages, run_pages, tables  # noqa: F401 - the tables hang on the lab's base
+from . import api, errors, forms, pages, run_pages, tables, watch  # noqa: F401 - the tables hang on the lab's base
 from .guard import Guard
 from .mail import pages as mail_pages
 from .people import admin as people_admin
@@ -67,6 +68,7 @@ def create_app(settings: Settings | None = None, *, catalogue: Catalogue | None 
     app.include_router(mail_pages.router)
     for router in (people_pages.router, people_forms.router, people_admin.router, people_admin.forms):
         app.include_router(router)
+    app.include_router(watch.router)
     app.mount("/static", _Static(directory=STATIC), name="static")
 
     @app.get("/openapi.json", include_in_schema=False)
@@ -74,6 +76,7 @@ def create_app(settings: Settings | None = None, *, catalogue: Catalogue | None 
         return JSONResponse(app.openapi())
 
     errors.install(app)
+    app.add_middleware(GZipMiddleware, minimum_size=1_000, compresslevel=6)  # event streams pass through it untouched
     app.add_middleware(Guard, hosts=hub.allowed() if hosts is None else hosts, respond=errors.respond, crashed=errors.crashed,
                        proxies=hub.trusted())
     return app

@@ -16,6 +16,7 @@ from fastapi.responses import Response
 VISITOR_COOKIE = "wp_visitor"
 SESSION_COOKIE = "wp_session"
 TOKEN_FIELD = "token"
+SALT = 16
 FORM_HEADER = "x-form-token"
 YEAR = 365 * 86400
 KEY_FILE = "hub.key"
@@ -56,9 +57,12 @@ def is_visitor(value: str | None) -> bool:
     return value is not None and re.fullmatch(r"[A-Za-z0-9_-]{32}", value) is not None
 
 
-def form_token(key: bytes, visitor: str) -> str:
-    """The token of this visitor's forms."""
-    return hmac.new(key, b"form:" + visitor.encode(), sha256).hexdigest()
+def form_token(key: bytes, visitor: str, salt: str = "") -> str:
+    """The token of this visitor's forms: another on every page, since pages are compressed and an unchanging secret could be
+    guessed from their lengths. The first 16 characters are the salt.
+    """
+    salt = salt or secrets.token_hex(8)
+    return salt + hmac.new(key, f"form:{visitor}:{salt}".encode(), sha256).hexdigest()
 
 
 def is_valid(key: bytes, visitor: str | None, token: str) -> bool:
@@ -68,7 +72,9 @@ def is_valid(key: bytes, visitor: str | None, token: str) -> bool:
     >>> is_valid(key, visitor, form_token(key, visitor)), is_valid(key, visitor, "0"), is_valid(key, None, "")
     (True, False, False)
     """
-    return visitor is not None and is_visitor(visitor) and hmac.compare_digest(form_token(key, visitor).encode(), token.encode())
+    if visitor is None or not is_visitor(visitor) or len(token) <= SALT:
+        return False
+    return hmac.compare_digest(form_token(key, visitor, token[:SALT]).encode(), token.encode())
 
 
 def cookie_name(name: str, scheme: str) -> str:

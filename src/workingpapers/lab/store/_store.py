@@ -54,6 +54,11 @@ class Store:
         """Whether the store is the embedded default."""
         return self.engine.dialect.name == "sqlite"
 
+    @staticmethod
+    def newest_schema() -> str:
+        """The version of the schema that this release works on."""
+        return max(path.name.split("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
     def migrate(self) -> None:
         """Bring the schema to the newest version. Costs one query when it is there already."""
         versions = [path.name.split("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py")]
