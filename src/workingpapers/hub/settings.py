@@ -20,6 +20,8 @@ class HubSettings(BaseSettings):
         signup: whether an address without an account may make one by mail link; else admins make them. `WORKINGPAPERS_SIGNUP`.
         zone: time zone of the site's days. `WORKINGPAPERS_ZONE`.
         trend_start: T0 of the trending formula; never change it on a site that has events. `WORKINGPAPERS_TREND_START`.
+        embedder: model of the search: `auto`, `off`, `onnx`, `torch`, or `module:function` that gives an `Embedder`.
+            `WORKINGPAPERS_EMBEDDER`.
         smtp_host: mail server; empty writes `.eml` files to the outbox in the data directory. `WORKINGPAPERS_SMTP_HOST`.
         smtp_port, smtp_user, smtp_password, smtp_tls: how to reach it; `smtp_tls` is `none`, `starttls` or `tls`.
         mail_from: sender of all mail; its domain stands in Message-IDs. `WORKINGPAPERS_MAIL_FROM`.
@@ -33,6 +35,7 @@ class HubSettings(BaseSettings):
     signup: bool = True
     zone: str = "UTC"
     trend_start: dt.datetime = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
+    embedder: str = Field("auto", pattern=r"^(auto|off|onnx|torch|[\w.]+:\w+)$")
     smtp_host: str = ""
     smtp_port: int = Field(25, ge=1, le=65535)
     smtp_user: str = ""

@@ -27,6 +27,7 @@ class PaperRow(Base):
         Index("ix_papers_first_author", "first_author_key", "arxiv_id"),
         Index("ix_papers_trend", "trend_log", "listed_on", "public_id"),
         Index("ix_papers_published", "published_on", "public_id"),
+        Index("ix_papers_search_rev", "id", "search_rev"),
         Index("ix_papers_hidden", "id", sqlite_where=text("hidden"), postgresql_where=text("hidden")),
         Index("ix_papers_created", "created_at"),
     )
@@ -184,7 +185,8 @@ class PaperCategoryRow(Base):
 
 
 class PaperVectorRow(Base):
-    """The vector of a paper's text under one model: float32, little endian, `dim` numbers. `text_hash` is of the text it was made from.
+    """The vector of a paper's text under one model: float32, little endian, `dim` numbers. `text_hash` is of the text it was made from,
+    `search_rev` that of the paper when the two were last compared.
 
     A new vector is a new row with a higher `id`, never used before: files made from this table go on where they stopped.
     """
@@ -197,8 +199,9 @@ class PaperVectorRow(Base):
     paper_id: Mapped[int] = mapped_column(ForeignKey("papers.id", ondelete="CASCADE"))
     model_id: Mapped[str] = mapped_column(String(80))
     dim: Mapped[int]
-    vector: Mapped[bytes] = mapped_column(LargeBinary)
+    search_rev: Mapped[int] = mapped_column(default=0)
     text_hash: Mapped[str] = mapped_column(String(64))
+    vector: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class ResultRow(Base):

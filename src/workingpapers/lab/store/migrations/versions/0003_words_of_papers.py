@@ -49,6 +49,7 @@ def folding() -> tuple[str, str]:
 
 
 def upgrade() -> None:
+    op.create_index('ix_papers_search_rev', 'papers', ['id', 'search_rev'])
     op.create_index('ix_papers_hidden', 'papers', ['id'], sqlite_where=sa.text('hidden'), postgresql_where=sa.text('hidden'))
     op.create_index('ix_paper_vectors_order', 'paper_vectors', ['model_id', 'id'])
     if op.get_bind().dialect.name == 'sqlite':
@@ -83,3 +84,4 @@ def downgrade() -> None:
         op.execute('DROP TEXT SEARCH DICTIONARY papers_stem')
     op.drop_index('ix_paper_vectors_order', table_name='paper_vectors')
     op.drop_index('ix_papers_hidden', table_name='papers')
+    op.drop_index('ix_papers_search_rev', table_name='papers')

@@ -1,0 +1,192 @@
+"""The index of words, on both databases: which papers hold a word, and the best by words.
+
+SQLite ranks by BM25 (title 10, authors 5, abstract 1), PostgreSQL by `ts_rank_cd` with the same weights. Both see a text as
+runs of letters and digits without accents, stemmed for English, and leave no word out (migration 0003).
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import ARRAY, REAL, ColumnElement, Integer, cast, column, func, literal_column, select, table, text
+from sqlalchemy.orm import Session
+
+from ..tables import PaperRow
+from .grammar import Text, TextField
+
+Ids = NDArray[np.int64]
+
+ENOUGH = 20
+"""With fewer papers that hold all words, those that hold some of them follow."""
+
+MANY_POSTINGS = 10_000
+"""How many entries of the index a ranking by some of the words reads, beginning with the rarest word. More cost time
+in proportion and change little: words that stand in every third paper say next to nothing."""
+
+_KEPT_SECONDS = 120.0
+_LARGEST_CACHE = 20_000
+
+_SQLITE_COLUMN: dict[TextField, str] = {"title": "title", "abstract": "abstract", "author": "authors"}
+_POSTGRES_WEIGHT: dict[TextField, str] = {"title": ":A", "author": ":B", "abstract": ":C"}
+_RANKED_SQLITE = "bm25(papers_fts, 10.0, 1.0, 5.0, 1.0)"
+_FTS = table("papers_fts", column("rowid", Integer))
+
+
+class WordIndex:
+    """Questions to the index of words. Keeps counts of words for two minutes, since a rank needs no newer ones."""
+
+    def __init__(self, is_sqlite: bool) -> None:
+        self.is_sqlite = is_sqlite
+        self._counts: dict[str, tuple[float, int]] = {}
+        self._lock = threading.Lock()
+
+    def holds(self, part: Text) -> ColumnElement[bool]:
+        """The condition that a paper holds these words side by side."""
+        return self.matches(self.expression(part))
+
+    def matches(self, match: str) -> ColumnElement[bool]:
+        """The condition that a paper matches an expression of this index."""
+        if self.is_sqlite:
+            return PaperRow.id.in_(select(_FTS.c.rowid).where(_matching(match)).correlate(None))
+        return literal_column("papers.words").op("@@", is_comparison=True)(func.to_tsquery("papers_words", match))
+
+    def expression(self, part: Text) -> str:
+        """A phrase in the language of this database; words are letters and digits alone, so nothing needs escaping."""
+        if self.is_sqlite:
+            column = f"{{{_SQLITE_COLUMN[part.field]}}} : " if part.field != "any" else ""
+            return f'{column}"{" ".join(part.words)}"'
+        label = _POSTGRES_WEIGHT.get(part.field, "")
+        return "(" + " <-> ".join(f"'{fold(word)}'{label}" for word in part.words) + ")"
+
+    def any_of(self, parts: Iterable[Text]) -> str:
+        """An expression for papers that hold one of these."""
+        return (" OR " if self.is_sqlite else " | ").join(map(self.expression, parts))
+
+    def all_of(self, parts: Iterable[Text]) -> str:
+        """An expression for papers that hold all of these."""
+        return (" AND " if self.is_sqlite else " & ").join(f"({self.expression(p)})" for p in parts)
+
+    def size(self, session: Session) -> int:
+        """About how many papers there are."""
+        return max(1, self._kept("", lambda: session.scalar(select(func.count()).select_from(PaperRow)) or 0))
+
+    def count(self, session: Session, word: str) -> int:
+        """In about how many papers a word stands."""
+        def ask() -> int:
+            match = self.expression(Text((word,)))
+            if self.is_sqlite:
+                query = "SELECT count(*) FROM papers_fts WHERE papers_fts MATCH :match"
+            else:  # a count reads every row it counts: past a bound it is common, which is all that matters
+                query = f"""SELECT count(*) FROM (SELECT 1 FROM papers WHERE words @@ to_tsquery('papers_words', :match)
+                            LIMIT {5 * MANY_POSTINGS}) AS some"""
+            return int(session.execute(text(query), {"match": match}).scalar() or 0)
+
+        return self._kept(word.lower(), ask)
+
+    def weights(self, session: Session, words: Sequence[str]) -> dict[str, float]:
+        """The words that tell papers apart, each with its idf = ln(1 + (N - df + 1/2) / (df + 1/2)).
+
+        Words that stand in over a quarter of all papers are left out unless there are no others.
+        """
+        total = self.size(session)
+        counts = {word: min(total, self.count(session, word)) for word in words}
+        telling = {w: n for w, n in counts.items() if n <= total / 4 or total < 40} or counts
+        return {w: float(np.log1p((total - n + 0.5) / (n + 0.5))) for w, n in telling.items()}
+
+    def best(self, session: Session, words: Sequence[str], among: ColumnElement[bool] | None,
+             limit: int) -> tuple[Ids, NDArray[np.float64]]:
+        """Papers that hold any of the words, best first, and their ranks (higher is better).
+
+        The rarest words choose the papers, up to `MANY_POSTINGS` entries; the commonest may be left out.
+        """
+        by_rarity = sorted(words, key=lambda w: self.count(session, w))
+        chosen: list[str] = []
+        read = 0
+        for word in by_rarity:
+            read += self.count(session, word)
+            if chosen and read > MANY_POSTINGS:
+                break
+            chosen.append(word)
+        parts = [Text((w,)) for w in chosen]
+        if len(parts) == 1 and read > MANY_POSTINGS:  # one common word: a title that has it ranks above all that have it elsewhere
+            found = self.ranked(session, self.any_of([Text(parts[0].words, "title")]), among, limit)
+            if len(found[0]) >= limit:
+                return found
+        return self.ranked(session, self.any_of(parts), among, limit)
+
+    def ranked(self, session: Session, match: str, among: ColumnElement[bool] | None, limit: int) -> tuple[Ids, NDArray[np.float64]]:
+        """Papers that match an expression, best first, and their ranks (higher is better)."""
+        if self.is_sqlite:
+            # Seen from the papers the index would be asked once a paper: the plus keeps it the other way round.
+            query = select(_FTS.c.rowid, literal_column(_RANKED_SQLITE).label("rank")).where(_matching(match))
+            if among is not None:
+                query = query.where(literal_column("+papers_fts.rowid").in_(select(PaperRow.id).where(among)))
+        else:
+            asked = func.to_tsquery("papers_words", match)
+            words: ColumnElement[Any] = literal_column("papers.words")
+            rank = func.ts_rank_cd(cast(literal_column("'{0.1, 0.1, 0.5, 1.0}'"), ARRAY(REAL)), words, asked)
+            query = select(PaperRow.id, (-rank).label("rank")).where(words.op("@@", is_comparison=True)(asked))
+            if among is not None:
+                query = query.where(among)
+        rows = session.execute(query.order_by(literal_column("2"), literal_column("1")).limit(limit)).all()
+        return np.array([r[0] for r in rows], np.int64), -np.array([r[1] for r in rows], np.float64)
+
+    def coverage(self, session: Session, weights: Mapping[str, float], ids: Ids) -> NDArray[np.float64]:
+        """cov of each paper of `ids`: the share of the words' weight that it holds, 0 to 1."""
+        got = np.zeros(len(ids))
+        if not len(ids) or not weights:
+            return got
+        listed = json.dumps(ids.tolist())
+        if self.is_sqlite:
+            query = text("SELECT rowid FROM papers_fts WHERE papers_fts MATCH :match AND +rowid IN (SELECT value FROM json_each(:ids))")
+            order = np.argsort(ids, kind="stable")
+            for word, weight in weights.items():
+                rows = session.execute(query, {"match": self.expression(Text((word,))), "ids": listed}).scalars().all()
+                got[order[np.searchsorted(ids, np.array(rows, np.int64), sorter=order)]] += weight
+        else:
+            names = list(weights)
+            columns = ", ".join(f"words @@ to_tsquery('papers_words', :w{i})" for i in range(len(names)))
+            facts: dict[str, Any] = {f"w{i}": self.expression(Text((w,))) for i, w in enumerate(names)} | {"ids": ids.tolist()}
+            rows_of = session.execute(text(f"SELECT id, {columns} FROM papers WHERE id = ANY(:ids)"), facts).all()
+            place = {int(i): n for n, i in enumerate(ids)}
+            values = np.array([weights[n] for n in names])
+            for row in rows_of:
+                got[place[row[0]]] = values[np.array(row[1:], bool)].sum()
+        return got / sum(weights.values())
+
+    def _kept(self, key: str, ask: Any) -> int:
+        moment = time.monotonic()
+        known = self._counts.get(key)
+        if known is not None and moment - known[0] < _KEPT_SECONDS:
+            return known[1]
+        value = int(ask())
+        with self._lock:
+            if len(self._counts) > _LARGEST_CACHE:
+                self._counts.clear()
+            self._counts[key] = (moment, value)
+        return value
+
+
+def _matching(match: str) -> ColumnElement[bool]:
+    return literal_column("papers_fts").op("MATCH", is_comparison=True)(match)
+
+
+def fold(word: str) -> str:
+    """A word as PostgreSQL's index holds it before stemming: Latin letters without accents.
+
+    >>> fold("Mücke"), fold("naïve")
+    ('Mucke', 'naive')
+    """
+    return "".join(_folded(c) if "\u00c0" <= c < "\u0250" else c for c in word)
+
+
+def _folded(letter: str) -> str:
+    base = unicodedata.normalize("NFD", letter)[0]
+    return base if base.isascii() else letter
