@@ -7,3 +7,4 @@ def load() -> None:
     """Register all handlers."""
     from .mail import sending  # noqa: F401
     from .people import housekeeping  # noqa: F401
+    from .search import embedding  # noqa: F401

@@ -2,7 +2,9 @@
 
     from workingpapers.hub.search import find_papers
 
-    answer = find_papers(store, "how sure is a language model when marking exams", limit=10)
+    find_papers(store, "how sure is a language model when marking exams", limit=10)   # rows, best first
+
+    answer = searcher(store).find("graph coarsening cat:cs.LG", limit=20)             # a page
     [hit.paper.title for hit in answer.hits], answer.how, answer.after
 """
 

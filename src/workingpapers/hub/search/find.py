@@ -32,7 +32,7 @@ from .words import WordIndex
 
 How = Literal["meaning and words", "words", "conditions", "nothing"]
 Condition = ColumnElement[bool] | None
-MOST = 100
+MOST = 1_000
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,16 @@ class Searcher:
             self._vectors = vectors_of(self.store, self.model)
         return self._vectors
 
-    def find(self, text: str | Query, limit: int = 20, after: str | None = None, *, words_only: bool = False) -> Answer:
+    def find(self, text: str | Query, limit: int = 20, after: str | None = None, *, words_only: bool = False,
+             among: Condition = None) -> Answer:
         """A page of papers for a question.
 
         Args:
             text: the question, in the grammar of `grammar`.
-            limit: papers on the page, 1 to 100.
+            limit: papers on the page, 1 to 1,000.
             after: the cursor of the page before.
             words_only: leave the meaning out.
+            among: a condition on `PaperRow` besides those of the question.
 
         Raises:
             QueryError: when question or cursor cannot be read.
@@ -95,7 +97,7 @@ class Searcher:
             raise QueryError(f"limit: {limit} is not between 1 and {MOST}")
         cursor = Cursor.read(after) if after else None
         with self.store.reading() as session:
-            return self._find(session, query, limit, cursor, words_only)
+            return self._find(session, query, limit, cursor, words_only, among)
 
     def warm(self) -> None:
         """Load the model and map the vectors before the first question; for a thread of its own."""
@@ -104,13 +106,16 @@ class Searcher:
             if self.vectors.size(session):
                 self.model.question("warm")
 
-    def _find(self, session: Session, query: Query, limit: int, cursor: Cursor | None, words_only: bool) -> Answer:
+    def _find(self, session: Session, query: Query, limit: int, cursor: Cursor | None, words_only: bool,
+              besides: Condition) -> Answer:
         if query.is_empty:
             return Answer(query, (), "nothing")
         among = condition(session, self.index, query)
+        if besides is not None:
+            among = besides if among is None else and_(among, besides)
         if not query.words and not query.prose.strip():
             return by_conditions(session, self.index, query, among, limit, cursor)
-        named = exact(session, query) if query.bare else []
+        named = exact(session, query) if query.bare and besides is None else []
         if named and is_name(query.text):
             return Answer(query, tuple(Hit(p, 0.0, True) for p in named), "words")
         ranked, how, because = self._ranked(session, query, among, words_only)
@@ -263,6 +268,16 @@ def searcher(store: Store) -> Searcher:
         return found
 
 
-def find_papers(store: Store, text: str, limit: int = 20, after: str | None = None) -> Answer:
-    """A page of papers for a question. See `Searcher.find`."""
-    return searcher(store).find(text, limit, after)
+def find_papers(store: Store, text: str, limit: int = 20, *, among: Condition = None) -> list[PaperRow]:
+    """The best papers for a question, best first: the whole answer of a feed, a digest or another API, without pages.
+
+    Args:
+        text: the question, in the grammar of `grammar`.
+        limit: papers at most, to 1,000.
+        among: a condition on `PaperRow` that they must meet besides, such as those of the last day; applied before ranking.
+
+    Raises:
+        QueryError: when the question cannot be read.
+    """
+    answer = searcher(store).find(text, min(limit, 1_000), among=among)
+    return [hit.paper for hit in answer.hits]
