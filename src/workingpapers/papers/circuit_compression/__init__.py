@@ -1,0 +1,31 @@
+"""Lossless compression with probabilistic circuits.
+
+For many small records that resemble each other: a circuit of sums and products, learned from samples, gives the exact chance of
+the next value from the ones before, and an entropy coder spends almost exactly the bits that those chances allow.
+
+>>> import numpy as np
+>>> from workingpapers.papers.circuit_compression import HCLT, Codec
+>>> rng = np.random.default_rng(0)
+>>> images = (rng.integers(0, 2, size=(400, 1, 1)) * 12 + rng.integers(0, 4, size=(400, 6, 6))).astype(np.uint8)
+>>> model = HCLT(n_latents=4, random_state=0).fit(images[:300], epochs=5)
+>>> codec = Codec(model.quantise())
+>>> data = codec.compress(images[300:])
+>>> bool((codec.decompress(data) == images[300:]).all()), len(data) < images[300:].nbytes / 3
+(True, True)
+
+What is where:
+
+- `HCLT`: the model, a density estimator as in scikit-learn: `fit`, `score_samples`, `bpd`, `marginal`, `conditional`, `impute`, `sample`, `quantise`.
+- `CodecModel`: its integer tables. `Codec`: records to bytes and back; `Archive`: a file as a sequence of records.
+- `CorruptStream`, `ModelMismatch`: what reading can raise.
+
+On the command line: `python -m workingpapers.papers.circuit_compression --help`.
+"""
+
+from ._archive import Archive
+from ._codec import Codec
+from ._errors import CorruptStream, ModelMismatch
+from ._hclt import HCLT
+from ._model import CodecModel
+
+__all__ = ["HCLT", "Archive", "Codec", "CodecModel", "CorruptStream", "ModelMismatch"]
