@@ -15,7 +15,9 @@ the next value from the ones before, and an entropy coder spends almost exactly 
 
 What is where:
 
-- `HCLT`: the model, a density estimator as in scikit-learn: `fit`, `score_samples`, `bpd`, `marginal`, `conditional`, `impute`, `sample`, `quantise`.
+- `HCLT`: the model, a density estimator as in scikit-learn: `fit`, `score_samples`, `bpd`, `marginal`, `conditional`, `impute`,
+  `sample`, `quantise`.
+- `Circuit`, `Vtree`: any structured-decomposable circuit, and all its conditionals in one sweep.
 - `CodecModel`: its integer tables. `Codec`: records to bytes and back; `Archive`: a file as a sequence of records.
 - `CorruptStream`, `ModelMismatch`: what reading can raise.
 
@@ -23,9 +25,11 @@ On the command line: `python -m workingpapers.papers.circuit_compression --help`
 """
 
 from ._archive import Archive
+from ._circuit import Circuit, Conditionals
 from ._codec import Codec
 from ._errors import CorruptStream, ModelMismatch
 from ._hclt import HCLT
 from ._model import CodecModel
+from ._vtree import Vtree
 
-__all__ = ["HCLT", "Archive", "Codec", "CodecModel", "CorruptStream", "ModelMismatch"]
+__all__ = ["HCLT", "Archive", "Circuit", "Codec", "CodecModel", "Conditionals", "CorruptStream", "ModelMismatch", "Vtree"]

@@ -62,7 +62,8 @@ class Archive:
         if model is None and not header.flags & EMBEDDED:
             raise ModelMismatch(f"the file holds no model: it needs the one with SHA-256 {header.sha256.hex()}")
         if model is not None and model.sha256 != header.sha256:
-            raise ModelMismatch(f"the file was written with the model {header.sha256.hex()[:16]}..., the model given is {model.sha256.hex()[:16]}...")
+            theirs, given = header.sha256.hex()[:16], model.sha256.hex()[:16]
+            raise ModelMismatch(f"the file was written with the model {theirs}..., the model given is {given}...")
         if model is None:
             model = CodecModel.unpack(header.section(self.data, "model"))
             if model.sha256 != header.sha256:
@@ -108,7 +109,7 @@ class Archive:
             i = operator.index(at)
             if not -len(self) <= i < len(self):
                 raise IndexError(f"record {i} of {len(self)}")
-            return self._some(np.array([i % len(self)]))[0]
+            return np.asarray(self._some(np.array([i % len(self)]))[0])
         return self._some(chosen)
 
     def __enter__(self) -> Archive:
@@ -131,7 +132,8 @@ class Archive:
         try:
             out = np.empty((len(self), model.n_variables), dtype=self.dtype)
         except (MemoryError, ValueError):
-            raise CorruptStream(f"the file says {len(self)} records of {model.n_variables} values: more than memory holds; read it by ranges") from None
+            words = f"the file says {len(self)} records of {model.n_variables} values: more than memory holds; read it by ranges"
+            raise CorruptStream(words) from None
         starts = self._ends - [b.records for b in self.blocks]
 
         def run(number: int) -> int:

@@ -41,7 +41,7 @@ def _cost(lengths: Array) -> Array:
     """Code length of each record, in units of 2^-16 bits, by integers only."""
     exponent = np.frexp(lengths.astype(np.float64))[1].astype(np.int64) - 1
     mantissa = (lengths.astype(np.int64) << 8) >> exponent
-    return ((PRECISION - exponent + 8) * 65536 - _LOG2[mantissa - 256]).sum(axis=1)
+    return np.asarray(((PRECISION - exponent + 8) * 65536 - _LOG2[mantissa - 256]).sum(axis=1))
 
 
 def _chosen(model: CodecModel, values: Values) -> tuple[Array, Array, Array]:

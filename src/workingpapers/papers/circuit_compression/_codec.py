@@ -82,7 +82,8 @@ class Codec:
         if not 1 <= self.threads <= 256:
             raise ValueError(f"threads must be from 1 to 256, got {self.threads}")
         if self.block_records is not None and not 1 <= self.block_records <= self._most_records:
-            raise ValueError(f"block_records must be from 1 to {self._most_records} for {self.model.n_variables} values a record, got {self.block_records}")
+            most = f"{self._most_records} for {self.model.n_variables} values a record"
+            raise ValueError(f"block_records must be from 1 to {most}, got {self.block_records}")
 
     @property
     def _most_records(self) -> int:
@@ -151,7 +152,8 @@ class Codec:
         while batch is not None:
             x = _integers(np.asarray(batch))
             if x.shape[1:] != header.shape or x.dtype.name != header.dtype:
-                raise ValueError(f"records holds {x.dtype} of the shape {x.shape[1:]} after {header.dtype} of {header.shape}: all must be alike")
+                before = f"{header.dtype} of {header.shape}"
+                raise ValueError(f"records holds {x.dtype} of the shape {x.shape[1:]} after {before}: all must be alike")
             x = x.reshape(len(x), self.model.n_variables)
             while len(x):
                 taken, x = x[: self._records - n], x[self._records - n :]
@@ -252,7 +254,7 @@ class Codec:
 def _integers(x: Array) -> Array:
     if not isinstance(x, np.ndarray) or x.dtype.name not in DTYPES:
         kind = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
-        raise ValueError(f"records must be an array of integers or booleans, got {kind}: cast it first, or use TabularCodec for other types")
+        raise ValueError(f"records must be an array of integers or booleans, got {kind}: cast it, or use TabularCodec for other types")
     return x
 
 

@@ -37,7 +37,8 @@ def _normalise(table: Array, total: Array, scale: Array) -> None:
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator,unused-ignore]
-def _upward(x: Array, order: Array, parents: Array, rows: Array, transition: Array, leaf: Array, up: Array, sent: Array, loglik: Array) -> None:
+def _upward(x: Array, order: Array, parents: Array, rows: Array, transition: Array, leaf: Array, up: Array, sent: Array,
+            loglik: Array) -> None:
     """Messages from the leaves to the roots for one block x (n, D). `up` (D, M, B) and `sent` (D, M, B) are overwritten.
 
     up[v] = P(values below and at v | z_v) / scale; sent[v] = the same seen from the parent's state. loglik (n,) in nats.

@@ -39,8 +39,8 @@ class HCLT(DensityMixin, BaseEstimator):  # type: ignore[misc]
         n_categories: K, values of each variable: a number, one a variable (D,), or `auto` (largest value seen plus 1).
         n_trees: mixture of so many trees, each over a cluster of the rows at first.
         mi_bins: variables with more values are binned into so many for the mutual information.
-        smoothing: pseudo-count of each value in each leaf, spread like a blend of the variable's own histogram, that of all variables and the
-            uniform one; and in all of each row of edges.
+        smoothing: pseudo-count of each value in each leaf, spread like a blend of the variable's own histogram, that of all
+            variables and the uniform one; and in all of each row of edges.
         random_state: seed.
         structure: `chow-liu`; `random` (the control); or parents (D,) of your own, -1 for roots.
         binning: `width` for grey values, `top` for codes sorted by how often they occur.
@@ -50,8 +50,8 @@ class HCLT(DensityMixin, BaseEstimator):  # type: ignore[misc]
         tree_: parents (D,), of the first tree; -1 for roots. `trees_` has all with their tables, `weights_` their weights.
         n_categories_: (D,). n_parameters_: entries of all tables. history_: bits a variable after each epoch.
 
-    Cost: O(N D M^2) an epoch. Source: Liu, Mandt and Van den Broeck, section on structure and parameter learning; the mutual information by 4
-    bins, the sufficient statistics kept from batch to batch (in place of averaging tables) and the blend of the prior are ours.
+    Cost: O(N D M^2) an epoch. Source: Liu, Mandt and Van den Broeck, on structure and parameter learning; the mutual information by 4
+    bins, the statistics kept from batch to batch (in place of averaging tables) and the blend of the prior are ours.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -79,7 +79,7 @@ class HCLT(DensityMixin, BaseEstimator):  # type: ignore[misc]
     # ------------------------------------------------------------ learning
 
     def fit(self, X: Array, X_val: Array | None = None, *, epochs: int = 6, full_epochs: int = 2, batch_size: int = 512,
-            step: tuple[float, float] = (0.1, 0.01), progress: Progress | None = None) -> Self:
+            step: tuple[float, float] = (0.7, 0.1), progress: Progress | None = None) -> Self:
         """Learn structure and tables.
 
         Args:
@@ -128,8 +128,9 @@ class HCLT(DensityMixin, BaseEstimator):  # type: ignore[misc]
         self._check_parameters()
         if not 0 < step <= 1:
             raise ValueError(f"step must be above 0 and at most 1, got {step}")
-        x = self._values(X, "X")
-        learner = self._learner if getattr(self, "_learner", None) is not None else self._begin(x)
+        is_first = getattr(self, "_learner", None) is None
+        x = self._values(X, "X") if is_first else self._known(X)
+        learner = self._begin(x) if is_first else self._learner
         learner.batch(x, step)
         return self._take(learner)
 
@@ -154,7 +155,7 @@ class HCLT(DensityMixin, BaseEstimator):  # type: ignore[misc]
 
     def score_samples(self, X: Array) -> Floats:
         """log2 P of each row (N,). Negative values are missing and are summed out."""
-        return self._mixed(self._known(X)) / LN2
+        return np.asarray(self._mixed(self._known(X)) / LN2)
 
     def score(self, X: Array, y: object = None) -> float:
         """Mean log2 P of a row."""
@@ -167,7 +168,7 @@ class HCLT(DensityMixin, BaseEstimator):  # type: ignore[misc]
 
     def marginal(self, X: Array, mask: Array) -> Floats:
         """log2 P of the values where `mask` (N, D) is true, all others summed out: (N,)."""
-        return self._mixed(self._masked(X, mask)) / LN2
+        return np.asarray(self._mixed(self._masked(X, mask)) / LN2)
 
     def conditional(self, x: Array, i: int) -> Floats:
         """P(X_i | the other values of x): (K_i,). Negative values of x are missing; x[i] itself is not looked at."""
@@ -177,7 +178,7 @@ class HCLT(DensityMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"i must be from 0 to {self.n_features_in_ - 1}, got {i}")
         mask = np.ones(row.shape, dtype=bool)
         mask[0, i] = False
-        return self._predictive(self._masked(row, mask), i)[0]
+        return np.asarray(self._predictive(self._masked(row, mask), i)[0])
 
     def impute(self, X: Array, mask: Array) -> Ints:
         """X (N, D) with each value where `mask` is false replaced by the likeliest one, given the values of its row where it is true."""
@@ -247,10 +248,11 @@ class HCLT(DensityMixin, BaseEstimator):  # type: ignore[misc]
         for tree, weight in zip(self.trees_, share):
             rows = slice(int(tree.rows[i]), int(tree.rows[i] + tree.sizes[i]))
             out += weight[:, None] * (tree.posteriors(x)[:, i].astype(np.float64) @ tree.leaf[rows].T)
-        return out / out.sum(axis=1, keepdims=True)
+        return np.asarray(out / out.sum(axis=1, keepdims=True))
 
     def _check_parameters(self) -> None:
-        for name, value, most in (("n_latents", self.n_latents, MAX_LATENTS), ("n_trees", self.n_trees, MAX_TREES), ("mi_bins", self.mi_bins, 256)):
+        limits = (("n_latents", self.n_latents, MAX_LATENTS), ("n_trees", self.n_trees, MAX_TREES), ("mi_bins", self.mi_bins, 256))
+        for name, value, most in limits:
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= most:
                 raise ValueError(f"{name} must be an integer from 1 to {most}, got {value!r}")
         if not (np.isfinite(self.smoothing) and self.smoothing >= 0):
@@ -266,7 +268,8 @@ class HCLT(DensityMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"{name} must have the shape (N, ...) with at least one row and one value a row, got {x.shape}")
         if x.max() >= MAX_CATEGORIES:
             raise ValueError(f"{name} holds {x.max()}: values up to {MAX_CATEGORIES - 1} are possible")
-        return np.maximum(x.reshape(len(x), -1), -1).astype(np.int32) if x.dtype.kind == "i" else x.reshape(len(x), -1).astype(np.int32)
+        flat = x.reshape(len(x), -1)
+        return np.asarray(np.maximum(flat, -1) if x.dtype.kind == "i" else flat).astype(np.int32)
 
     def _sizes(self, x: Values) -> Ints:
         d = x.shape[1]
@@ -275,8 +278,10 @@ class HCLT(DensityMixin, BaseEstimator):  # type: ignore[misc]
                 raise ValueError(f"n_categories must be a number, an array (D,) or 'auto', got {self.n_categories!r}")
             largest = x.max(axis=0).astype(np.int64)
             return np.full(d, max(int(largest.max()) + 1, 1), dtype=np.int64)
-        sizes = np.broadcast_to(np.asarray(self.n_categories), (d,)).astype(np.int64) if np.ndim(self.n_categories) == 0 \
-            else np.asarray(self.n_categories, dtype=np.int64)
+        given = np.asarray(self.n_categories)
+        if given.dtype.kind not in "iu":
+            raise ValueError(f"n_categories must be a number, an array (D,) or 'auto', got {self.n_categories!r}")
+        sizes = (np.broadcast_to(given, (d,)) if given.ndim == 0 else given).astype(np.int64)
         if sizes.shape != (d,) or sizes.min() < 1 or sizes.max() > MAX_CATEGORIES:
             raise ValueError(f"n_categories must be from 1 to {MAX_CATEGORIES}, one number or {d} of them, got {self.n_categories!r}")
         self._check_range(x, sizes, "X")

@@ -50,7 +50,7 @@ def _to_belief(weights: Array, out: Array) -> None:
     total = np.int64(0)
     for z in range(m):
         total += weights[z]
-    shift = max(0, _bit_length(total) - 38)
+    shift = max(0, _bit_length(int(total)) - 38)
     cut = np.int64(0)
     for z in range(m):
         cut += weights[z] >> shift
@@ -73,7 +73,7 @@ def _to_message(table: Array) -> None:
     for z in range(m):
         if table[z] > largest:
             largest = table[z]
-    shift = _bit_length(largest) - 30
+    shift = _bit_length(int(largest)) - 30
     if shift >= 0:
         for z in range(m):
             table[z] >>= shift
@@ -88,7 +88,7 @@ def _below(belief: Array, cum: Array, shift: int) -> int:
     s = np.int64(0)
     for z in range(len(belief)):
         s += belief[z] * cum[z]
-    return s >> shift
+    return int(s >> shift)
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
@@ -135,7 +135,7 @@ def run_group(values: Array, plan: Array, rows: Array, sizes: Array, edge: Array
         for i in range(n):
             if level == 0:
                 for z in range(m):
-                    prior[z] = table[0, z] << BELIEF_BITS
+                    prior[z] = np.int64(table[0, z]) << BELIEF_BITS
             else:
                 prior[:] = 0
                 for a in range(m):

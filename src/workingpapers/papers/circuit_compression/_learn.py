@@ -17,7 +17,7 @@ Ints = npt.NDArray[np.int64]
 Values = npt.NDArray[np.int32]
 
 STRUCTURE_ROWS = 4_000
-NOISE = 1.0
+NOISE = 2.0
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def counted(x: Values, sizes: Ints) -> Floats:
 
 
 def blended(histogram: Floats, sizes: Ints) -> Floats:
-    """Prior share of each value (R,): the variable's own histogram, where all have as many values that of all of them, and a uniform tenth."""
+    """Prior share of each value (R,): the variable's own histogram, that of all where all have as many values, and a uniform tenth."""
     own = _per_variable(histogram[:, None] + 1e-3 * max(histogram.mean(), 1e-12), sizes)[:, 0]
     uniform = np.repeat(1.0 / sizes, sizes)
     if len(sizes) > 1 and (sizes == sizes[0]).all():

@@ -58,7 +58,8 @@ class CodecModel:
             of more than 256 values).
         weights: (trees,) sum to 2^16.
 
-    Every entry of a table is 1 or more. A record is coded with the tree that makes it shortest; with one tree the code length is that of the model.
+    Every entry of a table is 1 or more. A record is coded with the tree that makes it shortest: with one tree that is the model's
+    own length, with several at most what naming a tree costs above it.
     """
 
     sizes: Ints
@@ -293,11 +294,11 @@ def _tables(parents: Ints, edge: Ints, leaf: Ints, sizes: Ints) -> TreeTables:
     is_first[rows] = True
     cum[~is_first] = leaf
     running = np.cumsum(cum, axis=0)
-    cum = (running - np.repeat(running[rows], sizes + 1, axis=0)).astype(np.int32)
+    cum = running - np.repeat(running[rows], sizes + 1, axis=0)
     firsts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
     mass = leaf.sum(axis=1)
     favourite = np.array([mass[f : f + s].argmax() for f, s in zip(firsts, sizes, strict=True)], dtype=np.int64)
-    return TreeTables(parents, edge.astype(np.int32), cum, _plan(parents), favourite)
+    return TreeTables(parents, edge.astype(np.int32), cum.astype(np.int32), _plan(parents), favourite)
 
 
 def _plan(parents: Ints) -> Ints:

@@ -61,4 +61,4 @@ def to_units(probabilities: Array, bits: int) -> npt.NDArray[np.int64]:
     rest = (1 << bits) - units.sum(axis=-1)
     flat, winner = units.reshape(-1, k), fine.reshape(-1, k).argmax(axis=-1)
     flat[np.arange(len(flat)), winner] += rest.reshape(-1)
-    return units
+    return np.asarray(units)

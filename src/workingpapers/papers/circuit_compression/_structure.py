@@ -98,7 +98,7 @@ def preorder(parents: Ints) -> Ints:
     if ((parents < -1) | (parents >= d)).any():
         raise ValueError("parents must lie between -1 and D - 1")
     children: list[list[int]] = [[] for _ in range(d)]
-    roots = []
+    roots: list[int] = []
     for v, p in enumerate(parents):
         (children[p] if p >= 0 else roots).append(v)
     reached, at = list(roots), 0

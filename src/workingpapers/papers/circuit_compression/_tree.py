@@ -76,7 +76,8 @@ class HiddenTree:
 
         def run(part: slice) -> None:
             edge, leaf = np.zeros_like(self.transition), np.zeros_like(self.leaf)
-            _em.expected_counts(x[part], weights[part], self.order, self.parents, self.rows, self.transition, self.leaf, edge, leaf, out[part])
+            _em.expected_counts(x[part], weights[part], self.order, self.parents, self.rows, self.transition, self.leaf, edge, leaf,
+                                out[part])
             found[part.start] = edge, leaf
 
         _in_parts(run, len(x), n_jobs)
