@@ -179,7 +179,7 @@ class Circuit:
 
     @staticmethod
     def random(vtree: Vtree, n_units: int = 4, n_categories: int | Array = 2, random_state: int | None = None) -> Circuit:
-        """Every unit a sum over all pairs of its children's units, random weights: as a RAT-SPN on one vtree. |p| ~ D n_units^3."""
+        """Every unit a sum over all pairs of units of its children, random weights: a RAT-SPN on one vtree."""
         if n_units < 1:
             raise ValueError(f"n_units must be 1 or more, got {n_units}")
         rng = np.random.default_rng(random_state)
@@ -207,7 +207,8 @@ class Circuit:
         from ._structure import preorder
 
         tree = model.trees_[0]
-        return _from_tree(tree.parents, preorder(tree.parents), tree.sizes, tree.transition.astype(np.float64), tree.leaf.astype(np.float64))
+        edge, leaf = tree.transition.astype(np.float64), tree.leaf.astype(np.float64)
+        return _from_tree(tree.parents, preorder(tree.parents), tree.sizes, edge, leaf)
 
     # ------------------------------------------------------------ helpers
 
