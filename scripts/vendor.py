@@ -34,7 +34,17 @@ class Asset:
     files: dict[str, str]
 
 
-ASSETS = [Asset("htmx.org", "2.0.11", "0BSD", "LICENSE", {"dist/htmx.min.js": "htmx.min.js"})]
+FONTS = [
+    "AMS-Regular", "Caligraphic-Bold", "Caligraphic-Regular", "Fraktur-Bold", "Fraktur-Regular", "Main-Bold", "Main-BoldItalic",
+    "Main-Italic", "Main-Regular", "Math-BoldItalic", "Math-Italic", "SansSerif-Bold", "SansSerif-Italic", "SansSerif-Regular",
+    "Script-Regular", "Size1-Regular", "Size2-Regular", "Size3-Regular", "Size4-Regular", "Typewriter-Regular",
+]
+ASSETS = [
+    Asset("htmx.org", "2.0.11", "0BSD", "LICENSE", {"dist/htmx.min.js": "htmx.min.js"}),
+    Asset("katex", "0.19.1", "MIT", "LICENSE", {
+        "dist/katex.min.js": "katex/katex.min.js", "dist/katex.min.css": "katex/katex.min.css",
+        **{f"dist/fonts/KaTeX_{font}.woff2": f"katex/fonts/KaTeX_{font}.woff2" for font in FONTS}}),
+]
 
 
 def fetch(asset: Asset, folder: Path) -> dict[str, bytes]:
@@ -66,6 +76,7 @@ def refresh() -> None:
                 known = before.get(name)
                 if known and known["version"] == asset.version and known["sha256"] != digest:
                     raise SystemExit(f"{name}: {asset.package} {asset.version} gave other bytes than before: refused")
+                (VENDOR / name).parent.mkdir(parents=True, exist_ok=True)
                 (VENDOR / name).write_bytes(found[wanted])
                 entries.append({
                     "file": name, "package": asset.package, "version": asset.version, "from": wanted, "sha256": digest,
@@ -93,7 +104,8 @@ def check() -> list[str]:
         if not (VENDOR / entry["licence_file"]).is_file():
             wrong.append(f"{entry['licence_file']}: missing")
     known = {e["file"] for e in entries} | {e["licence_file"] for e in entries} | {"MANIFEST.json"}
-    return wrong + [f"{path.name}: not in the manifest" for path in sorted(VENDOR.iterdir()) if path.name not in known]
+    there = sorted(path.relative_to(VENDOR).as_posix() for path in VENDOR.rglob("*") if path.is_file())
+    return wrong + [f"{name}: not in the manifest" for name in there if name not in known]
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from .people import ViewerOf
 from .problems import Problem
-from .rendering import THEME_COOKIE, THEMES, local_path, page, wants_fragment
+from .rendering import KEYS_COOKIE, THEME_COOKIE, THEMES, local_path, page, wants_fragment
 from .site import SiteOf
 from .tokens import TOKEN_FIELD, is_valid, visitor_of
 
@@ -60,6 +60,17 @@ def choose_theme(theme: Word, back: Annotated[str, Form(max_length=2000)] = "/")
         response.delete_cookie(THEME_COOKIE, samesite="lax")
     else:
         response.set_cookie(THEME_COOKIE, theme, max_age=365 * 86400, samesite="lax", httponly=True)
+    return response
+
+
+@router.post("/keys")
+def choose_keys(keys: Word, back: Annotated[str, Form(max_length=2000)] = "/") -> Response:
+    """Switch the keys of pages on or off, and go back."""
+    response = RedirectResponse(local_path(back), 303)
+    if keys == "off":
+        response.set_cookie(KEYS_COOKIE, "off", max_age=365 * 86400, samesite="lax", httponly=True)
+    else:
+        response.delete_cookie(KEYS_COOKIE, samesite="lax")
     return response
 
 

@@ -26,6 +26,9 @@ HERE = Path(__file__).parent
 STATIC = HERE / "static"
 THEMES = ("auto", "light", "dark")
 THEME_COOKIE = "wp_theme"
+KEYS_COOKIE = "wp_keys"
+MATHS_SLOT = "<!-- maths -->"
+MATHS = ("vendor/katex/katex.min.css", "vendor/katex/katex.min.js", "maths.js")
 HTMX_CONFIG = json.dumps({
     "allowEval": False, "includeIndicatorStyles": False, "selfRequestsOnly": True, "historyCacheSize": 0, "scrollBehavior": "auto",
     "responseHandling": [{"code": "204", "swap": False}, {"code": "[23]..", "swap": True}, {"code": "[45]..", "swap": True, "error": True}],
@@ -39,7 +42,8 @@ def environment() -> Environment:
                       lstrip_blocks=True, auto_reload=False)
     env.filters |= {"number": words.number, "duration": words.duration, "day": words.day, "weekday": words.weekday,
                     "moment": words.moment, "quantity": words.quantity, "ticks": ticks}
-    env.globals |= {"asset": asset, "count": words.count, "version": workingpapers.__version__, "htmx_config": HTMX_CONFIG}
+    env.globals |= {"asset": asset, "count": words.count, "version": workingpapers.__version__,
+                    "maths_slot": Markup(MATHS_SLOT), "maths": MATHS, "htmx_config": HTMX_CONFIG}
     return env
 
 
@@ -69,11 +73,20 @@ def page(request: Request, name: str, status: int = 200, headers: Mapping[str, s
     here = _page_of(request)
     text = environment().get_template(name).render({
         "theme": theme if theme in THEMES else "auto", "token": form_token(get_site(request).key, visitor), "path": request.url.path,
-        "here": here, "viewer": get_viewer(request), "sign_in": sign_in_address(here), **context})
+        "here": here, "viewer": get_viewer(request), "sign_in": sign_in_address(here),
+        "keys": "off" if request.cookies.get(KEYS_COOKIE) == "off" else "on", **context})
+    text = text.replace(MATHS_SLOT, _maths_head() if '<code class="math' in text else "", 1)
     response = HTMLResponse(text, status, {"Cache-Control": "private, no-cache", "Vary": "Cookie, HX-Request", **(headers or {})})
     if known is None:
         keep_cookie(response, request, VISITOR_COOKIE, visitor)
     return response
+
+
+@functools.cache
+def _maths_head() -> str:
+    """What typesets formulas, for the head of a page that has any."""
+    sheet, *scripts = (asset(name) for name in MATHS)
+    return f'<link rel="stylesheet" href="{sheet}">' + "".join(f'\n<script src="{script}" defer></script>' for script in scripts)
 
 
 def wants_fragment(request: Request) -> bool:
