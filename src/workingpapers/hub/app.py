@@ -24,6 +24,9 @@ from .people import admin as people_admin
 from .people import forms as people_forms
 from .people import pages as people_pages
 from .rendering import STATIC
+from .search import api as search_api
+from .search import pages as search_pages
+from .search import searcher
 from .settings import HubSettings
 from .shelf import sync_catalogue
 from .site import Site
@@ -54,6 +57,7 @@ def create_app(settings: Settings | None = None, *, catalogue: Catalogue | None 
             queue_untried(lab)
         learning = threading.Thread(target=site.learn_codes, name="codes", daemon=True)
         learning.start()
+        threading.Thread(target=searcher(lab.store).warm, name="search", daemon=True).start()
         yield
         site.stopping.set()
         learning.join(5)
@@ -69,6 +73,8 @@ def create_app(settings: Settings | None = None, *, catalogue: Catalogue | None 
     for router in (people_pages.router, people_forms.router, people_admin.router, people_admin.forms):
         app.include_router(router)
     app.include_router(watch.router)
+    app.include_router(search_api.router)
+    app.include_router(search_pages.router)
     app.mount("/static", _Static(directory=STATIC), name="static")
 
     @app.get("/openapi.json", include_in_schema=False)

@@ -6,6 +6,7 @@ import base64
 import binascii
 import datetime as dt
 import json
+import logging
 import re
 import threading
 import weakref
@@ -29,6 +30,8 @@ from .encoding import Model
 from .grammar import Query, QueryError, Text, parse
 from .vectors import Vectors
 from .words import WordIndex
+
+log = logging.getLogger("workingpapers.hub.search")
 
 How = Literal["meaning and words", "words", "conditions", "nothing"]
 Condition = ColumnElement[bool] | None
@@ -101,10 +104,15 @@ class Searcher:
 
     def warm(self) -> None:
         """Load the model and map the vectors before the first question; for a thread of its own."""
-        with self.store.reading() as session:
-            self._catch_up(session)
-            if self.vectors.size(session):
-                self.model.question("warm")
+        try:
+            if self.model.why_absent:
+                return
+            with self.store.reading() as session:
+                self._catch_up(session)
+                if self.vectors.size(session):
+                    self.model.question("warm")
+        except Exception:  # the first question meets it again, where it can be told
+            log.exception("the search could not be warmed up")
 
     def _find(self, session: Session, query: Query, limit: int, cursor: Cursor | None, words_only: bool,
               besides: Condition) -> Answer:
