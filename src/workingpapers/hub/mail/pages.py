@@ -14,6 +14,8 @@ from workingpapers.lab.store import now
 
 from .. import words
 from ..forms import has_token
+from ..people.limits import SUBSCRIPTIONS, spend
+from ..people.viewer import ViewerOf
 from ..problems import Problem
 from ..rendering import page
 from ..site import SiteOf
@@ -42,8 +44,8 @@ def form(request: Request, kind: Annotated[str, Query(max_length=20)] = "trendin
 
 
 @router.post("/subscribe", dependencies=[Depends(has_token)])
-def ask(request: Request, site: SiteOf, later: BackgroundTasks, email: Word, kind: Word = "trending", q: Word = "", tag: Word = "",
-        category: Word = "", slug: Word = "", period: Word = "daily", send_at: Word = "07:00", tz: Word = "UTC") -> Response:
+def ask(request: Request, site: SiteOf, viewer: ViewerOf, later: BackgroundTasks, email: Word, kind: Word = "trending", q: Word = "",
+        tag: Word = "", category: Word = "", slug: Word = "", period: Word = "daily", send_at: Word = "07:00", tz: Word = "UTC") -> Response:
     """Take a wish down and send the mail that confirms it. The answer is the same for every address."""
     filled = {"email": email, "kind": kind, "q": q, "tag": tag, "category": category, "slug": slug, "period": period,
               "send_at": send_at, "tz": tz}
@@ -51,19 +53,21 @@ def ask(request: Request, site: SiteOf, later: BackgroundTasks, email: Word, kin
         wish = Wish(email, kind, {"q": q, "tag": tag, "category": category, "slug": slug}, period, send_at, tz)  # type: ignore[arg-type]
     except ValueError as error:
         return page(request, "subscribe.html", 422, filled=filled, problem=str(error), zones=_zones())
+    with site.lab.store.writing() as session:
+        spend(session, SUBSCRIPTIONS, viewer)
     # Written and sent after the answer, so that its time tells nothing about the address either.
-    later.add_task(_ask, site.lab.store, wish)
+    later.add_task(_ask, site.lab.store, wish, viewer.user.id if viewer.user else None)
     return page(request, "told.html", title="Look into your mail",
                 text=f"If {wish.email} can be written to, a mail with a link is on its way. The digest starts when you press the button "
                      "on the page that it leads to; the link works for three days.")
 
 
-def _ask(store: Store, wish: Wish) -> None:
+def _ask(store: Store, wish: Wish, user_id: int | None) -> None:
     from ..settings import HubSettings
 
     hub = HubSettings()
     with store.writing() as session:
-        message = subscriptions.ask(session, wish, hub, hub.address)
+        message = subscriptions.ask(session, wish, hub, hub.address, user_id=user_id)
     if message is not None:
         try:
             send(store.settings, message, hub)

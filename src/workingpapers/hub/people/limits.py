@@ -40,6 +40,7 @@ class Limit:
 
 
 MAILS = Limit("mail", 5, 3600, "sign-in mails", by_address=1)
+SUBSCRIPTIONS = Limit("subscribe", 20, 3600, "digests", by_address=1)
 COMMENTS = Limit("comment", 10, 600, "comments")
 VOTES = Limit("vote", 60, 60, "votes and tags")
 SEARCHES = Limit("search", 60, 60, "searches", by_address=1)
