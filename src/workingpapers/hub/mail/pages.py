@@ -44,8 +44,9 @@ def form(request: Request, kind: Annotated[str, Query(max_length=20)] = "trendin
 
 
 @router.post("/subscribe", dependencies=[Depends(has_token)])
-def ask(request: Request, site: SiteOf, viewer: ViewerOf, later: BackgroundTasks, email: Word, kind: Word = "trending", q: Word = "",
-        tag: Word = "", category: Word = "", slug: Word = "", period: Word = "daily", send_at: Word = "07:00", tz: Word = "UTC") -> Response:
+def ask(request: Request, site: SiteOf, viewer: ViewerOf, later: BackgroundTasks, email: Word, kind: Word = "trending",
+        q: Word = "", tag: Word = "", category: Word = "", slug: Word = "", period: Word = "daily", send_at: Word = "07:00",
+        tz: Word = "UTC") -> Response:
     """Take a wish down and send the mail that confirms it. The answer is the same for every address."""
     filled = {"email": email, "kind": kind, "q": q, "tag": tag, "category": category, "slug": slug, "period": period,
               "send_at": send_at, "tz": tz}
