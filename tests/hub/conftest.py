@@ -101,7 +101,7 @@ def slow(trial):
 '''
 
 LISTED = COIN.replace("Tossing <b>coins</b> & counting: a paper with \\\"hostile\\\" words", "Dice, listed only").replace(
-    "tossing coins", "rolling dice").replace("2024-03-01", "2024-05-01")
+    "tossing coins", "rolling dice").replace("2024-03-01", "2024-05-01").replace("2403.00001", "2405.00001")
 
 _numbers = itertools.count(1)
 

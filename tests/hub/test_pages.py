@@ -300,8 +300,8 @@ def test_errors_are_pages(client):
     assert page.status_code == 404
     assert "did you mean coin?" in page.text
     assert "<h1>No such paper</h1>" in page.text
-    assert client.get("/papers?page=nonsense").status_code == 422
-    assert re.search(r"page: .*integer", client.get("/papers?page=nonsense").text)
+    assert client.get("/runs?before=nonsense").status_code == 422
+    assert re.search(r"before: .*integer", client.get("/runs?before=nonsense").text)
     assert client.get("/runs?verdict=maybe").status_code == 422
 
 
@@ -311,7 +311,7 @@ def test_a_fault_is_a_page_that_tells_nothing(app, monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("the secret of the house")
 
-    monkeypatch.setattr(type(app.state.site), "paper", broken)
+    monkeypatch.setattr(type(app.state.site), "claim_views", broken)
     with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
         page, document = client.get("/papers/coin"), client.get("/api/v1/papers/coin")
     assert page.status_code == 500

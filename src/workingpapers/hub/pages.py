@@ -1,4 +1,4 @@
-"""Pages about papers and claims: feed, tasks, lists of claims, one paper, one claim."""
+"""Pages about claims: lists of them, one claim, tasks, what is being tried now."""
 
 from __future__ import annotations
 
@@ -21,46 +21,12 @@ from .findings import UNDER_WAY, VERDICTS, ClaimView, finding_of
 from .problems import Problem
 from .rendering import page
 from .site import Site, SiteOf, tally
-from .usage import usage_of
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 READ = ["GET", "HEAD"]
 PER_PAGE = 50
 
 Words = Annotated[str, Query(max_length=200)]
-
-
-@router.api_route("/", methods=READ)
-@router.api_route("/papers", methods=READ)
-def feed(request: Request, site: SiteOf, task: Words = "", q: Words = "", runs: Words = "",
-         number: Annotated[int, Query(alias="page", ge=1, le=10_000)] = 1) -> Response:
-    """Papers by the day they were listed, newest publication first within a day."""
-    return _feed(request, site, list(site.lab.catalogue), task, q, runs, number)
-
-
-@router.api_route("/papers/date/{day}", methods=READ)
-def feed_of_day(request: Request, site: SiteOf, day: str, task: Words = "", q: Words = "", runs: Words = "",
-                number: Annotated[int, Query(alias="page", ge=1, le=10_000)] = 1) -> Response:
-    """Papers that were listed on one day."""
-    try:
-        wanted = dt.date.fromisoformat(day)
-    except ValueError:
-        raise Problem(404, "No such day", "A day is written as 2025-12-26.") from None
-    return _feed(request, site, [p for p in site.lab.catalogue if p.facts.listed == wanted], task, q, runs, number, wanted)
-
-
-def _feed(request: Request, site: Site, papers: list[Paper], task: str, q: str, runs: str, number: int,
-          day: dt.date | None = None) -> Response:
-    tasks = sorted({p.facts.task for p in site.lab.catalogue})
-    matching = [p for p in papers if (not task or p.facts.task == task) and (not runs or p.status == "runs") and matches(p, q)]
-    shown = matching[(number - 1) * PER_PAGE : number * PER_PAGE]
-    days = [(d, list(group)) for d, group in itertools.groupby(shown, key=lambda p: p.facts.listed)]
-    with site.lab.store.reading() as session:
-        views = site.claim_views(session, site.lab.catalogue)
-        trying = _trying(site, session, views)
-        return page(request, "feed.html", days=days, views=views, tally=tally(v for vs in views.values() for v in vs), tasks=tasks,
-                    task=task, q=q, runs=runs, number=number, pages=-(-len(matching) // PER_PAGE), day=day,
-                    trying=trying, since=now().isoformat(), broken=site.lab.catalogue.broken, changed=())
 
 
 @router.api_route("/now", methods=READ)
@@ -78,19 +44,8 @@ def what_is_tried(request: Request, site: SiteOf, since: Words = "") -> Response
         concerned = set(session.execute(select(RunRow.slug, RunRow.claim_id).where(news).distinct()).tuples())
         every = [v for vs in views.values() for v in vs]
         changed = [v for v in every if (v.paper.slug, v.facts.id) in concerned]
-        return page(request, "now.html", trying=_trying(site, session, views), tally=tally(every), changed=changed,
+        return page(request, "now.html", trying=trying_now(site, session, views), tally=tally(every), changed=changed,
                     since=asked_at.isoformat())
-
-
-@router.api_route("/papers/{slug}", methods=READ)
-def one_paper(request: Request, site: SiteOf, slug: str) -> Response:
-    """A paper: what it claims, what happened here, how to use and to run it."""
-    paper = site.paper(slug)
-    with site.lab.store.reading() as session:
-        views = site.claim_views(session, [paper], slug)[slug]
-        progress = {v.facts.id: site.progress(session, v.active) for v in views if v.active}
-        return page(request, "paper.html", paper=paper, facts=paper.facts, views=views, progress=progress, usage=usage_of(paper),
-                    code=site.current_code(paper), tally=tally(views))
 
 
 @router.api_route("/claims", methods=READ)
@@ -146,7 +101,7 @@ def matches(paper: Paper, q: str) -> bool:
     return all(word in text for word in q.casefold().split())
 
 
-def _trying(site: Site, session: Session, views: dict[str, list[ClaimView]]) -> dict[str, object] | None:
+def trying_now(site: Site, session: Session, views: dict[str, list[ClaimView]]) -> dict[str, object] | None:
     """What the worker does at this moment, and how many runs wait; None when nothing does."""
     active: Sequence[ClaimView] = [v for vs in views.values() for v in vs if v.active]
     if not active:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from sqlalchemy import delete, func, select, update
@@ -155,6 +155,22 @@ def reasons(session: Session, paper_ids: Iterable[int], at: dt.datetime) -> dict
     for paper_id, kind, n in session.execute(query).tuples():
         found.setdefault(paper_id, {})[kind] = n
     return found
+
+
+_NOUNS = {"vote": ("vote", "votes"), "comment": ("comment", "comments"), "tag": ("reader saved it", "readers saved it"),
+          "run": ("run", "runs")}
+
+
+def words_of(events: Mapping[str, int]) -> str:
+    """Why a paper stands in the list.
+
+    >>> words_of({"vote": 3, "run": 2}), words_of({"listed": 1}), words_of({})
+    ('3 votes, 2 runs in the last 3 days', 'listed in the last 3 days', '')
+    """
+    parts = [f"{events[kind]} {one if events[kind] == 1 else many}" for kind, (one, many) in _NOUNS.items() if events.get(kind)]
+    parts += ["up-voted on another site"] if events.get("external") else []
+    parts = parts or (["listed"] if events.get("listed") else [])
+    return f"{', '.join(parts)} in the last 3 days" if parts else ""
 
 
 def _locked(session: Session, paper_id: int) -> float | None:
