@@ -21,6 +21,7 @@ from . import api, errors, forms, pages, paper_pages, run_pages, tables, watch  
 from .guard import Guard
 from .mail import pages as mail_pages
 from .people import admin as people_admin
+from .people import api as people_api
 from .people import forms as people_forms
 from .people import pages as people_pages
 from .rendering import STATIC
@@ -71,7 +72,7 @@ def create_app(settings: Settings | None = None, *, catalogue: Catalogue | None 
     app.include_router(run_pages.router)
     app.include_router(forms.router)
     app.include_router(mail_pages.router)
-    for router in (people_pages.router, people_forms.router, people_admin.router, people_admin.forms):
+    for router in (people_api.router, people_pages.router, people_forms.router, people_admin.router, people_admin.forms):
         app.include_router(router)
     app.include_router(watch.router)
     app.include_router(search_api.router)

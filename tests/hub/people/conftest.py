@@ -88,7 +88,7 @@ def paper(lab: Lab) -> PaperRow:
     return new_paper(lab)
 
 
-def new_paper(lab: Lab, public_id: str = "2403.00001", **over: Any) -> PaperRow:
+def new_paper(lab: Lab, public_id: str = "2403.09999", **over: Any) -> PaperRow:
     with lab.store.writing() as session:
         row = PaperRow(**{"public_id": public_id, "title": f"Coins {public_id}", "title_key": "coins" + public_id, "abstract": "Costs $5.",
                           "authors": ["Ada Lovelace"]} | over)

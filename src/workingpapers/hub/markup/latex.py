@@ -187,7 +187,9 @@ class _Reader:
             if second:
                 out.wrap("", self.read(*second, depth + 1, links=links), "")
             return second[1] + 1 if second else after
-        out.add(self.text[at - len(source) : after])  # unknown: with its argument, as it was written
+        while self.text.startswith("{", after) and (more := self._inside(after, end, depth)) is not None:
+            after = more[1] + 1
+        out.add(self.text[at - len(source) : after])  # unknown: with its arguments, as it was written
         return after
 
     def _sign(self, out: _Written, sign: str, at: int, end: int) -> int:

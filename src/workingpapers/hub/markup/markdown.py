@@ -38,8 +38,8 @@ def clean(html: str) -> Markup:
     >>> str(clean('<p onclick="x">a<img src=x onerror=y><a href="javascript:z">b</a></p>'))
     '<p>a<a rel="nofollow ugc noopener">b</a></p>'
     """
-    return Markup(nh3.clean(html, tags=TAGS, attributes={"a": {"href"}, "code": set()}, allowed_classes={"code": {"math", "display"}},
-                            url_schemes=SCHEMES, link_rel=REL, strip_comments=True))
+    return Markup(nh3.clean(html, tags=TAGS, attributes={"*": set(), "a": {"href"}, "code": set()}, url_schemes=SCHEMES, link_rel=REL,
+                            allowed_classes={"code": {"math", "display"}}, strip_comments=True))
 
 
 @cache

@@ -20,7 +20,7 @@ from .viewer import Viewer
 from .votes import comment_counts
 
 MAX_COMMENT = 10_000
-MAX_SHOWN = 500
+MAX_SHOWN = 2_000
 DEEPEST = 4  # answers below that stand at the same depth
 
 
@@ -116,16 +116,21 @@ def checked_text(markdown: str) -> str:
 
 
 def thread(session: Session, viewer: Viewer, paper: PaperRow) -> list[Comment]:
-    """The comments of a paper in reading order: each followed by its answers, oldest first; at most 500."""
+    """The comments of a paper in reading order: each followed by its answers, oldest first; the newest 2,000.
+
+    An answer to one that is not among them stands at the beginning of a thread.
+    """
     from .authorship import authors_here
 
     query = (select(CommentRow, UserRow.handle, UserRow.display_name).outerjoin(UserRow, UserRow.id == CommentRow.user_id)
-             .where(CommentRow.paper_id == paper.id).order_by(CommentRow.id).limit(MAX_SHOWN))
+             .where(CommentRow.paper_id == paper.id).order_by(CommentRow.id.desc()).limit(MAX_SHOWN))
     authors = {user.id for user in authors_here(session, paper)}
     own = viewer.user.id if viewer.user else None
     below: defaultdict[int | None, list[tuple[CommentRow, str, str]]] = defaultdict(list)
-    for row, handle, name in session.execute(query).tuples():
-        below[row.parent_id].append((row, handle or "", name or ""))
+    found = list(session.execute(query).tuples())[::-1]
+    shown = {row.id for row, _, _ in found}
+    for row, handle, name in found:
+        below[row.parent_id if row.parent_id in shown else None].append((row, handle or "", name or ""))
     out: list[Comment] = []
     waiting = [(0, item) for item in reversed(below.get(None, []))]
     while waiting:
