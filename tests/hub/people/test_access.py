@@ -28,9 +28,9 @@ LADDER = (ANYONE, *ROLES)
 READS = {
     ANYONE: """/ /claims /claims/{slug}/{claim_id} /claims/{slug}/{claim_id}/panel /healthz /readyz /metrics /now /openapi.json
         /papers /papers/date/{day} /papers/{slug} /runs /runs/{run_id} /runs/{run_id}/plots/{name}.{ending} /signin /signin/{secret} /tasks
-        /subscribe /subscribe/preview /subscribe/{secret} /u/{token}
+        /subscribe /subscribe/preview /subscribe/{secret} /u/{token} /search
         /api/v1/claims /api/v1/claims/{slug}/{claim_id} /api/v1/comments /api/v1/papers /api/v1/papers/{slug} /api/v1/runs
-        /api/v1/runs/{run_id} /api/v1/runs/{run_id}/events /api/v1/runs/{run_id}/export""",
+        /api/v1/runs/{run_id} /api/v1/runs/{run_id}/events /api/v1/runs/{run_id}/export /api/v1/search""",
     READER: "/me /me/export.json /api/v1/me /api/v1/me/export /api/v1/acts/{paper:path}",
     EDITOR: "/admin",
 }
