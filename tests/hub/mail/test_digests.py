@@ -146,8 +146,10 @@ def test_the_answer_does_not_depend_on_the_address_and_mails_are_few(client: Tes
     assert [to for to, _ in sink.mails] == ["new@example.org", *["often@example.org"] * subscriptions.MAILS_A_DAY]
 
 
-@pytest.mark.parametrize("over", [{"email": "nobody"}, {"email": "a@b.org\r\nBcc: x@y.org"}, {"kind": "query", "q": " "}, {"kind": "all"},
-                                  {"period": "hourly"}, {"send_at": "25:00"}, {"tz": "Mars/Olympus"}])
+@pytest.mark.parametrize("over", [
+    {"email": "nobody"}, {"email": "a@b.org\r\nBcc: x@y.org"}, {"kind": "query", "q": " "}, {"kind": "query", "q": "after:yesterday"},
+    {"kind": "all"}, {"period": "hourly"}, {"send_at": "25:00"}, {"tz": "Mars/Olympus"},
+])
 def test_a_wrong_wish_is_named_beside_the_form_and_nothing_is_lost(client: TestClient, token: str, over: dict[str, str]) -> None:
     answer = client.post("/subscribe", data={"token": token, "email": "ada@example.org", "q": "my words"} | over)
     assert answer.status_code == 422
@@ -298,6 +300,9 @@ def test_kinds_show_what_they_are_about(lab: Lab, add_run: Callable[..., str]) -
 
     assert titles("tag", tag="pruning") == ["Tagged"]
     assert titles("category", category="nothing") == []
+    assert titles("query", q="Tagged")[0] == "Tagged"
+    assert titles("query", q="title:Tagged") == ["Tagged"]
+    assert titles("query", q="title:unheardof") == []
     assert len(titles("trending")) == 3
     verdicts = make_edition(lab.store, lab.catalogue, "verdicts", {}, since, until).verdicts
     assert [(v.verdict, v.claim) for v in verdicts] == [("fails", "More tosses, smaller error")]

@@ -17,6 +17,7 @@ from workingpapers.papers import Catalogue
 from .. import words
 from ..findings import CheckView, finding_of
 from ..ruler import Ruler
+from ..search import find_papers
 from ..tables import PaperCategoryRow, PaperRow, TrendEventRow
 from .plain import plain, shortened
 
@@ -26,6 +27,7 @@ TOP = 10
 MOST_VERDICTS = 30
 GIST = 320
 SCANNED = 5_000
+MATCHING = 200
 SIGNS = {"holds": "●", "partly": "◐", "fails": "✕", "inconclusive": "○", "untested": "–"}
 WIDTH = 27
 
@@ -145,9 +147,8 @@ def _papers(session: Session, store: Store, kind: str, params: Mapping[str, Any]
         recent = session.scalars(_ordered(visible.where(new), limit=SCANNED))
         return [row for row in recent if wanted in {str(t).casefold() for t in (*row.tags, *row.tasks)}][:TOP]
     if kind == "query":
-        from ..search import find_papers  # type: ignore[import-not-found, unused-ignore]
-
-        ids = [found.id for found in find_papers(store, str(params.get("q", "")), limit=200)]
+        # The best of all papers that are new, rather than the best of the new: by meaning something is always nearest.
+        ids = [found.id for found in find_papers(store, str(params.get("q", "")), limit=MATCHING)]
         rows = {row.id: row for row in session.scalars(visible.where(new, PaperRow.id.in_(ids)))}
         return [rows[i] for i in ids if i in rows][:TOP]
     return []

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from workingpapers.lab.store import now
 
+from ..search import QueryError, parse
 from ..settings import HubSettings
 from ..tables import MailLinkRow, SubscriptionRow, SuppressedEmailRow
 from .calendar import Period, clock, next_issue, zone
@@ -58,6 +59,11 @@ class Wish:
         needed = NEEDS.get(self.kind)
         if needed and needed not in given:
             raise ValueError(f"{needed}: say which {'words' if needed == 'q' else needed} the papers should have")
+        if self.kind == "query":
+            try:
+                parse(given["q"])
+            except QueryError as error:
+                raise ValueError(f"q: {error}") from error
         kept = {needed} if needed else {"slug"} if self.kind == "verdicts" else set()
         object.__setattr__(self, "params", {k: v for k, v in given.items() if k in kept})
 
