@@ -186,6 +186,12 @@ def test_hostile_text_is_read_in_good_time(text):
     assert time.process_time() - start < 5
 
 
+@pytest.mark.parametrize("link", ["/signout", "//evil.example", "", "javascript:alert(1)", "JaVaScRiPt:x", "data:text/html,x", "vbscript:x",
+                                  "#x", "ftp://x"])
+def test_links_of_comments_name_their_site(link):
+    assert "href" not in comment_html(f"[a]({link}) <{link}>")
+
+
 def test_markdown_of_comments():
     shown = comment_html("# no heading\n\n**a** *b* `c` <b>d</b>\n\n- e\n- f\n\n> g\n\n```\nh\n```\n![i](https://x.org/i.png)\n\n"
                          "[j](https://x.org 'k') <https://x.org/l>")

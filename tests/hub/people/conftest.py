@@ -111,3 +111,12 @@ def mails(lab: Lab) -> Callable[[], list[str]]:
         return [m.get_body().get_content() for m in found]
 
     return read
+
+
+@pytest.fixture
+def served_shut(shut: FastAPI) -> Iterator[str]:
+    """The same behind a real port of this machine."""
+    from ..conftest import serving
+
+    with serving(shut) as address:
+        yield address
