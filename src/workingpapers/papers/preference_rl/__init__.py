@@ -20,6 +20,8 @@ What is where:
 - `TabularFeatures`, `LinearMDPFeatures`, `RBFFeatures`, `FourierFeatures`: what rewards are linear in.
 - `PreferenceOracle`, `HumanOracle`, `RecordedOracle`: who answers. `PreferenceWrapper` hides the reward of any environment.
 - `make`, `FiniteMDP`, `exact_value`, `monte_carlo_value`: problems, and what a policy is worth on them.
+- `PreferenceTS`: the form by Thompson sampling, with `LaplaceReward`, `PolyaGammaReward` or `EnsembleReward` (torch),
+  `DirichletDynamics` or `EnsembleDynamics` (torch), and `ValueIteration` or `PolicySearch`.
 - `Selection`: other ways of choosing questions, at a given number of them.
 """
 
@@ -30,13 +32,19 @@ from ._features import Features, FourierFeatures, LinearMDPFeatures, RBFFeatures
 from ._history import AskedPair, History, monte_carlo_value
 from ._links import Link
 from ._mdp import FiniteMDP, exact_value
+from ._networks import EnsembleDynamics, EnsembleReward
 from ._oracles import HumanOracle, PreferenceOracle, RecordedOracle
+from ._pbts import PreferenceTS
+from ._planners import PolicySearch, ValueIteration
+from ._posteriors import DirichletDynamics, LaplaceReward, PolyaGammaReward
 from ._prlsvi import PRLSVI, theory_constants
 from ._reward import RewardPosterior
 from ._selection import Selection
 from ._state import DamagedState
 from ._trajectory import Trajectory
 
-__all__ = ["PRLSVI", "AskedPair", "DamagedState", "Features", "FiniteEnv", "FiniteMDP", "FourierFeatures", "History", "HumanOracle",
-           "LinearMDPFeatures", "Link", "PreferenceOracle", "PreferenceWrapper", "RBFFeatures", "RecordedOracle", "RewardPosterior",
-           "Selection", "TabularFeatures", "Trajectory", "exact_value", "make", "monte_carlo_value", "theory_constants"]
+__all__ = ["PRLSVI", "AskedPair", "DamagedState", "DirichletDynamics", "EnsembleDynamics", "EnsembleReward", "Features", "FiniteEnv",
+           "FiniteMDP", "FourierFeatures", "History", "HumanOracle", "LaplaceReward", "LinearMDPFeatures", "Link", "PolicySearch",
+           "PolyaGammaReward", "PreferenceOracle", "PreferenceTS", "PreferenceWrapper", "RBFFeatures", "RecordedOracle",
+           "RewardPosterior", "Selection", "TabularFeatures", "Trajectory", "ValueIteration", "exact_value", "make",
+           "monte_carlo_value", "theory_constants"]

@@ -134,7 +134,9 @@ class PreferenceAgent:
         bar = _bar(progress, episodes)
         try:
             while done < episodes:
-                n = min(CHUNK, episodes - done, max(1, checkpoint_every - saved)) if fast else 1
+                n = min(CHUNK, episodes - done) if fast else 1
+                if checkpoint is not None:
+                    n = min(n, checkpoint_every - saved)
                 if fast:
                     self._compiled_rounds(world, oracle, n)  # type: ignore[arg-type]
                 else:

@@ -213,6 +213,14 @@ def features_from(config: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -
     """The features that `config` and `arrays` of a saved file describe; ValueError where they describe none."""
     options = dict(config)
     kind = options.pop("kind", None)
+    # Compared before anything is made: a file may name sizes that no memory holds.
+    sizes = {"tabular": ("n_states", "n_actions"), "rbf": ("n", "n_actions"), "fourier": ("n", "n_actions")}
+    if kind in sizes:
+        numbers = [options.get(name) for name in sizes[kind]]
+        if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in numbers):
+            raise ValueError(f"the file describes {kind} features by {numbers}")
+        if math.prod(numbers) * (2 if kind == "fourier" else 1) != len(arrays.get("reward_mean", ())):  # type: ignore[arg-type]
+            raise ValueError(f"the file describes {kind} features by {numbers}, which do not fit its rewards")
     made: dict[Any, Any] = {"tabular": TabularFeatures, "rbf": RBFFeatures, "fourier": FourierFeatures}
     try:
         if kind == "linear":

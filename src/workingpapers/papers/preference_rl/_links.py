@@ -28,7 +28,18 @@ def log_likelihood(z: float, code: int) -> tuple[float, float, float]:
         return -0.5 * z * z - math.log(-z * math.sqrt(2 * math.pi)) + math.log(mills), slope, slope * (z + slope)
     cdf = 0.5 * math.erfc(-z / math.sqrt(2.0))
     slope = math.exp(-0.5 * z * z) / math.sqrt(2 * math.pi) / cdf
-    return math.log(cdf), slope, slope * (z + slope)
+    log = math.log(cdf) if z < 0 else math.log1p(-0.5 * math.erfc(z / math.sqrt(2.0)))
+    return log, slope, slope * (z + slope)
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator,unused-ignore]
+def slopes(z: float, code: int) -> tuple[float, float]:
+    """Slopes of `log Phi` at z and at -z: for the logistic link one exponential, and no logarithm."""
+    if code == 0:
+        e = math.exp(-abs(z))
+        far, near = e / (1.0 + e), 1.0 / (1.0 + e)
+        return (far, near) if z > 0 else (near, far)
+    return log_likelihood(z, code)[1], log_likelihood(-z, code)[1]
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator,unused-ignore]

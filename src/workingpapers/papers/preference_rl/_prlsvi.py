@@ -12,9 +12,10 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from ._agent import Pairing, Policy, PreferenceAgent, TablePolicy, check_discrete
+from ._entries import planned
 from ._features import Features, features_from
 from ._links import Link
-from ._plan import Transitions, Truncation, observe, plan
+from ._plan import Transitions, Truncation, observe
 from ._replay import Replay, WeightPolicy
 from ._reward import Moments, RewardPosterior
 from ._selection import Selection
@@ -174,7 +175,7 @@ class PRLSVI(PreferenceAgent):
             return self._replay.plan(theta, sigma_p, trust, self.rng)
         assert self._seen is not None
         assert self.features.table is not None
-        return TablePolicy(plan(self.features.table, self._seen, theta, self.horizon, self.lam, sigma_p, trust, self.rng))
+        return TablePolicy(planned(self.features.table, self._seen, theta, self.horizon, self.lam, sigma_p, trust, self.rng))
 
     def _greedy(self) -> Policy:
         mean = self._known if len(self._known) else self._reward.cloud.mean

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ._entries import many_transposed_solutions, transposed_solution, upper_solution
 from ._features import Features
-from ._linalg import rank_one_update, solve_many_transposed, solve_transposed, solve_upper
+from ._linalg import rank_one_update
 from ._plan import Truncation
 from ._state import Arrays, DamagedState, take
 from ._trajectory import Trajectory
@@ -49,7 +50,7 @@ class WeightPolicy:
 def lengths(base: Array, factors: Array) -> Array:
     """`||phi(s, a)||_{Sigma^{-1}}` for encoded observations (n, m) and factors (A, m, m): shape (n, A)."""
     columns = np.ascontiguousarray(base.T)
-    return np.stack([np.sqrt((solve_many_transposed(R, columns) ** 2).sum(axis=0)) for R in factors], axis=1)
+    return np.stack([np.sqrt((many_transposed_solutions(R, columns) ** 2).sum(axis=0)) for R in factors], axis=1)
 
 
 def trust_in(u: Array, trust: Truncation) -> Array:
@@ -101,10 +102,10 @@ class Replay:
             V = self._next_value(g, h + 1, policy, pooled) * self._goes_on[g]
             for a in range(A):
                 rows = masks[g][a]
-                white = solve_transposed(self.factors[g, a], np.ascontiguousarray(self._base[g][rows].T @ V[rows]))
+                white = transposed_solution(self.factors[g, a], np.ascontiguousarray(self._base[g][rows].T @ V[rows]))
                 if sigma_p > 0:
                     white = white + sigma_p * rng.standard_normal(self.m)
-                policy.onward[h, a * self.m : (a + 1) * self.m] = solve_upper(self.factors[g, a], white)
+                policy.onward[h, a * self.m : (a + 1) * self.m] = upper_solution(self.factors[g, a], white)
         return policy
 
     def _next_trust(self, g: int, policy: WeightPolicy, trust: Truncation) -> Array | None:

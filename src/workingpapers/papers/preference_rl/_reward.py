@@ -5,199 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
-from ._linalg import factorise, norm, normals, rank_one_update, solve_upper
-from ._links import Link, log_likelihood
+from ._entries import drawn_reward
+from ._fit import Answers, Cloud, query_value, row_of, take_answer
+from ._links import Link
+from ._state import take
 
 Array = npt.NDArray[np.float64]
-
-TOLERANCE = 1e-9  # of the gradient; the objective is lam-strongly convex, so theta is off by at most sqrt(d) * this / lam
-MAX_STEPS = 200
-
-
-class Answers(NamedTuple):
-    """Answers with equal differences merged. Arrays longer than needed; `used[0]` rows are in use, `used[1]` answers were given."""
-
-    x: Array  # (capacity, d)
-    wins: Array  # (capacity,) answers in favour of +x; an "equal" gives half a win and half a loss
-    losses: Array
-    slots: npt.NDArray[np.int64]  # open-addressing hash table of row numbers, -1 where free; a power of two long
-    used: npt.NDArray[np.int64]
-
-
-class Cloud(NamedTuple):
-    """The posterior itself: factor of Sigma_r, its mean, and a factor of the Hessian that lags behind."""
-
-    factor: Array  # (d, d), R'R = Sigma_r = lam I + sum x x'
-    mean: Array  # (d,)
-    hessian: Array  # (d, d)
-    largest: Array  # (1,) largest squared length of an asked x, for the bound
-
-
-@numba.njit(cache=True)  # type: ignore[untyped-decorator,unused-ignore]
-def _row_of(answers: Answers, x: Array) -> int:
-    """The row that holds x, made when there is none."""
-    bits = x.view(np.int64)
-    h = np.int64(1469598103934665603)
-    for b in bits:
-        h = (h ^ (b >> np.int64(20))) * np.int64(1099511628211)
-        h ^= h >> np.int64(29)
-    mask = len(answers.slots) - 1
-    place = h & mask
-    while answers.slots[place] >= 0:
-        row = answers.slots[place]
-        same = True
-        for j in range(len(x)):
-            if answers.x[row, j] != x[j]:
-                same = False
-                break
-        if same:
-            return int(row)
-        place = (place + 1) & mask
-    row = answers.used[0]
-    answers.slots[place] = row
-    answers.x[row] = x
-    answers.used[0] += 1
-    return int(row)
-
-
-@numba.njit(cache=True)  # type: ignore[untyped-decorator,unused-ignore]
-def _value_and_gradient(answers: Answers, theta: Array, ridge: float, gain: float, code: int, gradient: Array) -> float:
-    total = 0.0
-    for j in range(len(theta)):
-        gradient[j] = ridge * theta[j]
-        total += 0.5 * ridge * theta[j] ** 2
-    for i in range(answers.used[0]):
-        z = 0.0
-        for j in range(len(theta)):
-            z += answers.x[i, j] * theta[j]
-        z *= gain
-        up, up_slope, _ = log_likelihood(z, code)
-        down, down_slope, _ = log_likelihood(-z, code)
-        total -= answers.wins[i] * up + answers.losses[i] * down
-        pull = gain * (answers.wins[i] * up_slope - answers.losses[i] * down_slope)
-        for j in range(len(theta)):
-            gradient[j] -= pull * answers.x[i, j]
-    return total
-
-
-@numba.njit(cache=True)  # type: ignore[untyped-decorator,unused-ignore]
-def hessian_factor(answers: Answers, theta: Array, ridge: float, gain: float, code: int) -> Array:
-    """Upper factor of the Hessian of the penalised negative log-likelihood at theta; O(rows d^2 + d^3)."""
-    d = len(theta)
-    H = ridge * np.eye(d)
-    for i in range(answers.used[0]):
-        z = 0.0
-        for j in range(d):
-            z += answers.x[i, j] * theta[j]
-        z *= gain
-        weight = gain * gain * (answers.wins[i] * log_likelihood(z, code)[2] + answers.losses[i] * log_likelihood(-z, code)[2])
-        for a in range(d):
-            f = weight * answers.x[i, a]
-            if f != 0.0:
-                for b in range(a, d):
-                    H[a, b] += f * answers.x[i, b]
-    return factorise(H)
-
-
-@numba.njit(cache=True)  # type: ignore[untyped-decorator,unused-ignore]
-def fit(answers: Answers, cloud: Cloud, ridge: float, gain: float, code: int) -> int:
-    """Minimise the penalised negative log-likelihood from where the mean stands; steps taken, -1 where they ran out.
-
-    Newton's method with a line search (undamped it diverges on nearly separable answers). The Hessian is refreshed only
-    when a step shrinks the gradient too little: one answer hardly moves it, and a gradient costs a d-th of it.
-    """
-    d = len(cloud.mean)
-    theta, gradient, ahead = cloud.mean, np.empty(d), np.empty(d)
-    value = _value_and_gradient(answers, theta, ridge, gain, code, gradient)
-    is_fresh = False
-    for step in range(MAX_STEPS):
-        size = np.abs(gradient).max()
-        if size <= TOLERANCE:
-            return step
-        y = gradient.copy()
-        for k in range(d):  # (R'R)^{-1} gradient
-            y[k] /= cloud.hessian[k, k]
-            for i in range(k + 1, d):
-                y[i] -= cloud.hessian[k, i] * y[k]
-        direction = solve_upper(cloud.hessian, y)
-        slope = 0.0
-        for j in range(d):
-            slope += gradient[j] * direction[j]
-        length = 1.0
-        while True:
-            new = _value_and_gradient(answers, theta - length * direction, ridge, gain, code, ahead)
-            if new <= value - 1e-4 * length * slope + 1e-13 * abs(value) or length < 1e-12:
-                break
-            length *= 0.5
-        shrank = np.abs(ahead).max() / size
-        if shrank >= 1.0 and is_fresh and length < 1e-12:
-            return step  # rounding leaves nothing to gain
-        theta -= length * direction
-        gradient, ahead, value = ahead, gradient, new
-        is_fresh = shrank > 0.2 or length < 1.0
-        if is_fresh:
-            cloud.hessian[:] = hessian_factor(answers, theta, ridge, gain, code)
-    return -1
-
-
-@numba.njit(cache=True)  # type: ignore[untyped-decorator,unused-ignore]
-def fit_in_ball(answers: Answers, cloud: Cloud, lam: float, gain: float, code: int, bound: float) -> int:
-    """`fit`, with the length of theta at most `bound`: the multiplier of the constraint is found by bisection."""
-    low, high, ridge, is_bracketed, steps = 0.0, -1.0, 0.0, False, 0
-    for _ in range(120):
-        steps = fit(answers, cloud, lam + ridge, gain, code)
-        length = 0.0
-        for v in cloud.mean:
-            length += v * v
-        length = math.sqrt(length)
-        if length <= bound:
-            high, is_bracketed = ridge, True
-            if ridge == 0.0 or length > bound * (1 - 1e-9):
-                break
-        else:
-            low = ridge
-        ridge = 0.5 * (low + high) if is_bracketed else max(lam, 4.0 * ridge)
-    return steps
-
-
-@numba.njit(cache=True)  # type: ignore[untyped-decorator,unused-ignore]
-def take_answer(answers: Answers, cloud: Cloud, x: Array, preference: float, lam: float, gain: float, code: int, bound: float) -> int:
-    """Take in one answer about the difference x: Sigma_r gains x x', the mean is fitted again from where it stood."""
-    rank_one_update(cloud.factor, x)
-    cloud.largest[0] = max(cloud.largest[0], (x**2).sum())
-    z, sign = 0.0, 0.0
-    for j in range(len(x)):
-        z += x[j] * cloud.mean[j]
-        if sign == 0.0 and x[j] != 0.0:
-            sign = 1.0 if x[j] > 0 else -1.0
-    if sign == 0.0:
-        answers.used[1] += 1
-        return 0  # equal features: nothing can be learned
-    row = _row_of(answers, sign * x + 0.0)  # + 0.0 turns -0.0 into 0.0
-    won = preference if sign > 0 else 1.0 - preference
-    answers.wins[row] += won
-    answers.losses[row] += 1.0 - won
-    answers.used[1] += 1
-    z *= gain
-    weight = preference * log_likelihood(z, code)[2] + (1.0 - preference) * log_likelihood(-z, code)[2]
-    rank_one_update(cloud.hessian, (gain * math.sqrt(weight)) * x)
-    return fit_in_ball(answers, cloud, lam, gain, code, bound)
-
-
-@numba.njit(cache=True)  # type: ignore[untyped-decorator,unused-ignore]
-def query_value(factor: Array, x: Array, sigma: float) -> float:
-    """`E |x . (theta - theta')|` of two draws: `(2 / sqrt(pi)) sigma ||x||_{Sigma^{-1}}`."""
-    return 2.0 / math.sqrt(math.pi) * sigma * norm(factor, x)
-
-
-@numba.njit(cache=True)  # type: ignore[untyped-decorator,unused-ignore]
-def draw(cloud: Cloud, sigma: float, rng: np.random.Generator) -> Array:
-    """One reward vector from the cloud, shape (d,)."""
-    return cloud.mean + sigma * solve_upper(cloud.factor, normals(rng, len(cloud.mean)))
 
 
 class Moments(NamedTuple):
@@ -275,7 +91,7 @@ class RewardPosterior:
 
     def sample(self, rng: np.random.Generator) -> Array:
         """One draw, shape (d,)."""
-        return np.asarray(draw(self.cloud, self.sigma, rng))
+        return np.asarray(drawn_reward(self.cloud, self.sigma, rng))
 
     def add(self, x: npt.ArrayLike, preference: float) -> int:
         """Take in one answer: 1 the first was better, 0 the second, 0.5 equal. Newton steps taken.
@@ -297,7 +113,7 @@ class RewardPosterior:
         new.x[:n], new.wins[:n], new.losses[:n] = old.x[:n], old.wins[:n], old.losses[:n]
         new.used[1] = old.used[1]
         for row in range(n):
-            _row_of(new, old.x[row].copy())
+            row_of(new, old.x[row].copy())
         self.answers = new
 
     def bound_on_queries(self, eps: float) -> float:
@@ -323,12 +139,11 @@ class RewardPosterior:
         Raises:
             ValueError: arrays that no posterior of this size can have.
         """
-        d, n = self.dim, len(state["wins"])
+        d, n = self.dim, len(take(state, "wins", -1))
         shapes = {"reward_factor": (d, d), "reward_mean": (d,), "reward_hessian": (d, d), "reward_largest": (1,), "pairs": (n, d),
-                  "wins": (n,), "losses": (n,), "n_answers": (1,)}
+                  "losses": (n,), "n_answers": (1,)}
         for name, shape in shapes.items():
-            if state[name].shape != shape:
-                raise ValueError(f"{name} has shape {state[name].shape}, not {shape}: the file is of another agent")
+            take(state, name, *shape)
         for name in ("reward_factor", "reward_hessian"):
             if not (np.diagonal(state[name]) > 0).all() or np.tril(state[name], -1).any():
                 raise ValueError(f"{name} is no upper triangle with a positive diagonal: the file is damaged")
@@ -338,7 +153,7 @@ class RewardPosterior:
             array[:] = state[name]
         self.answers = _room_for(d, max(16, n))
         for row in range(n):
-            if _row_of(self.answers, np.ascontiguousarray(state["pairs"][row])) != row:
+            if row_of(self.answers, np.ascontiguousarray(state["pairs"][row])) != row:
                 raise ValueError("pairs holds one pair twice: the file is damaged")
         self.answers.wins[:n], self.answers.losses[:n] = state["wins"], state["losses"]
         self.answers.used[1] = state["n_answers"][0]

@@ -11,11 +11,11 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from ._fit import Answers, Cloud, draw, hessian_factor, query_value, take_answer
 from ._linalg import normals, solve_upper
 from ._links import probability
 from ._mdp import policy_value
 from ._plan import Transitions, Truncation, draw_model, observe, plan, value_iteration
-from ._reward import Answers, Cloud, draw, hessian_factor, query_value, take_answer
 from ._selection import decide
 
 Array = npt.NDArray[np.float64]
