@@ -206,7 +206,7 @@ def test_kill_says_why(server: TrialServer, toy: Any) -> None:
 
 
 def test_importing_a_claim_starts_no_thread_in_the_server(toy: Any) -> None:
-    toy.write("import torch, numba, sklearn.linear_model, scipy.linalg\n" + BEHAVIOURS)
+    toy.write("import torch, numba, sklearn.linear_model, scipy.linalg, pandas\n" + BEHAVIOURS)
     with TrialServer([toy.module], start="fork") as server:
         assert server.call(job(toy, "fine"))[-1]["end"] == "ok"
         assert server._server is not None

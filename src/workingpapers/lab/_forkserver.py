@@ -37,6 +37,7 @@ def main() -> None:
         # What cannot be imported here is reported by the job that needs it.
         with contextlib.suppress(BaseException):
             importlib.import_module(name)
+    _ready_numba()
     wake_r, wake_w = os.pipe()
     os.set_blocking(wake_w, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -103,6 +104,18 @@ def _child(control: socket.socket, fds: list[int]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _ready_numba() -> None:
+    """Have numba read its tables of types here, once: at the first kernel of every child that takes a second. It starts no thread."""
+    numba = sys.modules.get("numba")
+    if numba is not None:
+        with contextlib.suppress(Exception):
+            numba.njit("int64(int64)")(_same)
+
+
+def _same(x: Any) -> Any:
+    return x
 
 
 def _to_log(fd: int) -> None:

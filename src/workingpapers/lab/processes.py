@@ -25,7 +25,9 @@ WATCH_EVERY = 0.2
 LOG_TAIL = 4000
 GRACE = 2.0
 
+# Pools start with one thread. The last is the allocator of pyarrow, which pandas imports where it is installed: it would start a thread.
 SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1")
+SINGLE_THREADED["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
 
 
 class JobFailed(RuntimeError):

@@ -56,7 +56,7 @@ class SyntheticGroups(Workload):
 
     @property
     def label(self) -> str:
-        return f"{self.rule} of the groups' labels, {self.samples:,} people"
+        return f"{self.rule} rule"
 
     def load(self, rng: np.random.Generator) -> GroupedStream:
         features = rng.random((self.samples, self.dim))
