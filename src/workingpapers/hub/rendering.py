@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 import workingpapers
 
 from . import words
-from .markup import abstract_html
+from .markup import abstract_html, plain_text, title_html
 from .people.viewer import get_viewer, sign_in_address
 from .site import get_site
 from .tokens import VISITOR_COOKIE, form_token, keep_cookie, new_visitor, visitor_of
@@ -42,7 +42,8 @@ def environment() -> Environment:
     env = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
                       lstrip_blocks=True, auto_reload=False)
     env.filters |= {"number": words.number, "duration": words.duration, "day": words.day, "weekday": words.weekday,
-                    "moment": words.moment, "quantity": words.quantity, "ticks": ticks, "abstract": abstract_html}
+                    "moment": words.moment, "quantity": words.quantity, "ticks": ticks, "abstract": abstract_html,
+                    "named": title_html, "plain": plain_text}
     env.globals |= {"asset": asset, "count": words.count, "version": workingpapers.__version__,
                     "maths_slot": Markup(MATHS_SLOT), "maths": MATHS, "htmx_config": HTMX_CONFIG}
     return env

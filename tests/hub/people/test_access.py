@@ -27,7 +27,8 @@ LADDER = (ANYONE, *ROLES)
 # Method and path -> the lowest role that may. "anyone" needs no account.
 READS = {
     ANYONE: """/ /claims /claims/{slug}/{claim_id} /claims/{slug}/{claim_id}/panel /healthz /readyz /metrics /now /openapi.json
-        /papers /papers/date/{day} /papers/{slug} /runs /runs/{run_id} /runs/{run_id}/plots/{name}.{ending} /signin /signin/{secret} /tasks
+        /papers /papers/trending /papers/{kind}/{name} /papers/{name:path} /feed.{ending}
+        /papers.{ending} /papers/trending.{ending} /runs /runs/{run_id} /runs/{run_id}/plots/{name}.{ending} /signin /signin/{secret} /tasks
         /subscribe /subscribe/preview /subscribe/{secret} /u/{token} /search
         /api/v1/claims /api/v1/claims/{slug}/{claim_id} /api/v1/comments /api/v1/papers /api/v1/papers/{slug} /api/v1/runs
         /api/v1/runs/{run_id} /api/v1/runs/{run_id}/events /api/v1/runs/{run_id}/export /api/v1/search""",
@@ -112,7 +113,7 @@ def world(lab, paper, add_run, person):
         session.add(claim)
         session.flush()
         ids = {"user_id": other.id, "comment_id": comment.id, "claim_id": claim.id, "signin_id": 10**6, "token_id": 10**6}
-    ids |= {"slug": "coin", "day": "2025-12-26", "name": "saved", "ending": "json", "secret": "x" * 43, "token": "x" * 43,
+    ids |= {"slug": "coin", "kind": "date", "name": "saved", "ending": "json", "secret": "x" * 43, "token": "x" * 43,
             "paper": "2403.09999", "run_id": add_run("slow", None, state="queued", ended_at=None, requested_by=f"user:{user.id}")}
     return ids
 
@@ -120,6 +121,7 @@ def world(lab, paper, add_run, person):
 def filled(path, world):
     # `claim_id` is a claim's name below /claims and a number below /admin
     world = world if path.startswith("/admin") else {**world, "claim_id": "more-is-better"}
+    world = world if not path.startswith("/papers/{") else {**world, "name": "2025-12-26" if "kind" in path else "coin"}
     return re.sub(r"{(\w+)(:\w+)?}", lambda m: str(world[m[1]]), path)
 
 

@@ -5,8 +5,8 @@
     comment_html("**Fine** work")                                # Markdown that the sanitiser let through
 """
 
-from .abstracts import abstract_html, plain_text
+from .abstracts import abstract_html, plain_text, title_html
 from .markdown import clean, comment_html
 from .scripts import json_for_script
 
-__all__ = ["abstract_html", "clean", "comment_html", "json_for_script", "plain_text"]
+__all__ = ["abstract_html", "clean", "comment_html", "json_for_script", "plain_text", "title_html"]

@@ -32,6 +32,17 @@ def abstract_html(text: str) -> Markup:
     return Markup("<br><br>").join(Markup("").join(_piece(p) for p in pieces(part)) for part in _PARAGRAPH.split(_tidy(text)))
 
 
+@lru_cache(4096)
+def title_html(text: str) -> Markup:
+    """A title: the same on one line and without links, since it stands within one.
+
+    >>> str(title_html("See https://example.org, $x^2$"))
+    'See https://example.org, <code class="math">x^2</code>'
+    """
+    return Markup("").join(Markup(text_to_html(p, links=False)) if isinstance(p, str) else maths_html(Maths(p.source, False, 0))
+                           for p in pieces(" ".join(_tidy(text).split())))
+
+
 def plain_text(text: str) -> str:
     r"""The same as plain Unicode text, paragraphs parted by blank lines.
 

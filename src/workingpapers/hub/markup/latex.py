@@ -24,7 +24,7 @@ _DECLARED = re.compile(r"\{\s*\\(" + "|".join(DECLARATIONS) + r")(?![A-Za-z])\s*
 _BLANKS = re.compile(r"[ \t]*\n?[ \t]*")
 
 
-def text_to_html(text: str) -> str:
+def text_to_html(text: str, *, links: bool = True) -> str:
     r"""Running text as safe markup: everything is escaped, only `em`, `strong`, `code` and `a` are made.
 
     >>> text_to_html(r"\emph{Ma\~nana} 5\,\% -- {\bf at} https://example.org/~x.")
@@ -32,7 +32,7 @@ def text_to_html(text: str) -> str:
     >>> text_to_html(r"<b> \unknown{x} \emph{open")
     '&lt;b&gt; \\unknown{x} \\emph{open'
     """
-    return _read(text).html()
+    return _read(text, links=links).html()
 
 
 def text_to_plain(text: str) -> str:
@@ -76,10 +76,10 @@ def _text(text: str) -> _Written:
     return out
 
 
-def _read(text: str) -> _Written:
+def _read(text: str, *, links: bool = True) -> _Written:
     if "\\" not in text and "{" not in text and "http" not in text and not re.search("~|--|``|''", text):
         return _text(text)
-    return _Reader(text).read(0, len(text), 0, links=True)
+    return _Reader(text).read(0, len(text), 0, links=links)
 
 
 class _Reader:
