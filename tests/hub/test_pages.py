@@ -333,3 +333,12 @@ def test_what_is_tried_now_and_news_since(client, add_run):
     assert 'hx-get="/now?since=' in text
     assert 'id="claim-coin-always-counted" class="line" hx-swap-oob="true"' in text
     assert 'id="tally"' in text
+
+
+def test_a_run_whose_process_is_gone_is_not_shown_as_being_tried(client, add_run):
+    import socket
+
+    add_run(verdict=None, state="running", ended_at=None, lease_owner=f"{socket.gethostname()}:4194304:1")
+    assert "trying" not in client.get("/papers/coin").text
+    add_run(verdict=None, state="running", ended_at=None, lease_owner="another-host:1:1")
+    assert "trying now" in client.get("/papers/coin").text

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from workingpapers.papers.catalogue import Paper
 
+from .leases import is_alive
 from .store import EventRow, RunRow, TrialRow
 
 Key = tuple[str, str]
@@ -36,11 +37,11 @@ def newest(session: Session, slug: str | None = None) -> dict[Key, RunRow]:
 
 
 def active(session: Session, slug: str | None = None) -> dict[Key, RunRow]:
-    """Runs that wait or are under way, by claim."""
+    """Runs that wait or are under way, by claim; not those whose process is gone, which nothing moves until a worker takes them up."""
     query = select(RunRow).where(RunRow.state.in_(("queued", "running"))).order_by(RunRow.id.desc())
     if slug is not None:
         query = query.where(RunRow.slug == slug)
-    return {(r.slug, r.claim_id): r for r in session.scalars(query)}
+    return {(r.slug, r.claim_id): r for r in session.scalars(query) if not (r.lease_owner and is_alive(r.lease_owner) is False)}
 
 
 def runs(session: Session, *, slug: str | None = None, claim_id: str | None = None, verdict: str | None = None, state: str | None = None,
