@@ -9,7 +9,7 @@ import typer
 
 import workingpapers
 
-from . import backup, digest, doctor, ingest, papers, people, runs, site
+from . import backup, digest, doctor, ingest, papers, people, runs, search, site
 from ._common import WrongUsage
 
 # Typer may carry a click of its own, whose errors are not those of an installed click: take them from Typer.
@@ -38,6 +38,8 @@ app.command("resume")(runs.resume)
 app.add_typer(runs.records, name="runs")
 app.command("ingest")(ingest.ingest)
 app.add_typer(ingest.hub, name="hub")
+app.command("search")(search.search)
+app.command("embed")(search.embed)
 app.command("serve")(site.serve)
 app.add_typer(digest.digest, name="digest")
 app.command("worker")(site.worker)

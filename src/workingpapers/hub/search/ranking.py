@@ -48,7 +48,7 @@ def by_meaning_and_words(session: Session, index: WordIndex, vectors: Vectors, v
     near, cosine = vectors.nearest(session, vector, CANDIDATES, among, hidden)
     weights = index.weights(session, query.words) if query.words else {}
     if weights:
-        worded = index.best(session, list(weights), among, CANDIDATES + len(hidden))[0]
+        worded = index.best(session, weights, among, CANDIDATES + len(hidden))[0]
         worded = worded[~np.isin(worded, hidden) & ~np.isin(worded, near)]
         furthest = float(cosine[-1]) if len(cosine) else 0.0
         cosine = np.concatenate([cosine, np.nan_to_num(vectors.cosines(session, vector, worded), nan=furthest)])
@@ -61,11 +61,14 @@ def by_words(session: Session, index: WordIndex, query: Query, among: ColumnElem
     """Papers that hold all words, by BM25; where these are few, those that hold some of them follow."""
     hidden = barred(session)
     parts = [Text((w,)) for w in query.words]
-    all_ids, all_ranks = index.ranked(session, index.all_of(parts), among, CANDIDATES + len(hidden))
+    if len(parts) == 1:
+        all_ids, all_ranks = index.best(session, index.weights(session, query.words), among, CANDIDATES + len(hidden))
+    else:
+        all_ids, all_ranks = index.ranked(session, index.all_of(parts), among, CANDIDATES + len(hidden))
     keep = ~np.isin(all_ids, hidden)
     ids, ranks = all_ids[keep], all_ranks[keep]
     if len(ids) < ENOUGH and len(parts) > 1:
-        more, more_ranks = index.best(session, list(index.weights(session, query.words)), among, CANDIDATES + len(hidden))
+        more, more_ranks = index.best(session, index.weights(session, query.words), among, CANDIDATES + len(hidden))
         keep = ~np.isin(more, hidden) & ~np.isin(more, ids)
         more, more_ranks = more[keep], more_ranks[keep]
         # One falling line: those that hold all words stand a step above the best of the others.

@@ -63,7 +63,7 @@ class _View:
     rows: Ids
     last: int
     dead: int
-    stamp: tuple[int, int]
+    stamp: tuple[int, int, int]
 
 
 class VectorFile:
@@ -156,15 +156,15 @@ class VectorFile:
         """The newest state of the file; mapped anew only when it has changed."""
         try:
             found = os.stat(self.path)
-            stamp = (found.st_ino, found.st_size)
+            stamp = (found.st_ino, found.st_size, found.st_mtime_ns)
         except FileNotFoundError:
-            stamp = (0, 0)
+            stamp = (0, 0, 0)
         view = self._view
         if view is None or view.stamp != stamp:
             view = self._view = self._map(stamp)
         return view
 
-    def _map(self, stamp: tuple[int, int]) -> _View:
+    def _map(self, stamp: tuple[int, int, int]) -> _View:
         count = (stamp[1] - len(MAGIC)) // self._record
         if count <= 0:
             return _View(np.empty((0, self.dimension), np.float32), NO_IDS, NO_IDS, 0, 0, stamp)
@@ -291,7 +291,7 @@ class PgVectors:
         """How many papers have a vector, by the server's own estimate once there are many."""
         if not self._exists(session):
             return 0
-        some = session.scalar(text(f"SELECT count(*) FROM (SELECT 1 FROM {self.table} LIMIT 1000) AS some")) or 0
+        some = session.scalar(text(f"SELECT count(*) FROM (SELECT 1 FROM {self.table} LIMIT 1000) AS kept")) or 0
         estimate = session.scalar(text("SELECT reltuples FROM pg_class WHERE relname = :name"), {"name": self.table}) or 0
         return max(int(some), int(estimate))
 

@@ -26,9 +26,9 @@ Ids = NDArray[np.int64]
 ENOUGH = 20
 """With fewer papers that hold all words, those that hold some of them follow."""
 
-MANY_POSTINGS = 10_000
-"""How many entries of the index a ranking by some of the words reads, beginning with the rarest word. More cost time
-in proportion and change little: words that stand in every third paper say next to nothing."""
+MANY_POSTINGS = 20_000
+"""How many entries of the index a ranking by some of the words reads, beginning with the rarest word: it bounds the time
+whatever is asked of however many papers (docs/search.md)."""
 
 _KEPT_SECONDS = 120.0
 _LARGEST_CACHE = 20_000
@@ -85,7 +85,7 @@ class WordIndex:
                 query = "SELECT count(*) FROM papers_fts WHERE papers_fts MATCH :match"
             else:  # a count reads every row it counts: past a bound it is common, which is all that matters
                 query = f"""SELECT count(*) FROM (SELECT 1 FROM papers WHERE words @@ to_tsquery('papers_words', :match)
-                            LIMIT {5 * MANY_POSTINGS}) AS some"""
+                            LIMIT {3 * MANY_POSTINGS}) AS held"""
             return int(session.execute(text(query), {"match": match}).scalar() or 0)
 
         return self._kept(word.lower(), ask)
@@ -100,16 +100,17 @@ class WordIndex:
         telling = {w: n for w, n in counts.items() if n <= total / 4 or total < 40} or counts
         return {w: float(np.log1p((total - n + 0.5) / (n + 0.5))) for w, n in telling.items()}
 
-    def best(self, session: Session, words: Sequence[str], among: ColumnElement[bool] | None,
+    def best(self, session: Session, weights: Mapping[str, float], among: ColumnElement[bool] | None,
              limit: int) -> tuple[Ids, NDArray[np.float64]]:
         """Papers that hold any of the words, best first, and their ranks (higher is better).
 
-        The rarest words choose the papers, up to `MANY_POSTINGS` entries; the commonest may be left out.
+        The rarest words choose the papers, up to `MANY_POSTINGS` entries of the index; a word left out there adds its weight
+        to the papers that hold it, about what BM25 gives a word once. PostgreSQL's rank knows no weights of words: there
+        all words add theirs.
         """
-        by_rarity = sorted(words, key=lambda w: self.count(session, w))
         chosen: list[str] = []
         read = 0
-        for word in by_rarity:
+        for word in sorted(weights, key=lambda w: self.count(session, w)):
             read += self.count(session, word)
             if chosen and read > MANY_POSTINGS:
                 break
@@ -119,7 +120,13 @@ class WordIndex:
             found = self.ranked(session, self.any_of([Text(parts[0].words, "title")]), among, limit)
             if len(found[0]) >= limit:
                 return found
-        return self.ranked(session, self.any_of(parts), among, limit)
+        ids, ranks = self.ranked(session, self.any_of(parts), among, limit)
+        adding = {w: v for w, v in weights.items() if w not in chosen} if self.is_sqlite else weights
+        if adding and len(weights) > 1:
+            ranks = ranks + self.coverage(session, adding, ids) * sum(adding.values())
+            order = np.lexsort((ids, -ranks))
+            ids, ranks = ids[order], ranks[order]
+        return ids, ranks
 
     def ranked(self, session: Session, match: str, among: ColumnElement[bool] | None, limit: int) -> tuple[Ids, NDArray[np.float64]]:
         """Papers that match an expression, best first, and their ranks (higher is better)."""
