@@ -34,7 +34,8 @@ def _no_model(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
 def papers(lab: Lab) -> None:
     with lab.store.writing() as session:
         session.add_all([PaperRow(public_id=f"2501.{i:05d}", arxiv_id=f"2501.{i:05d}", title=f"Trees <b>{i}</b> & $O(n^2)$",
-                                  title_key=f"trees{i}", abstract="<script>alert(1)</script> of random trees", authors=["A. <i>B</i>"]) for i in range(45)])
+                                  title_key=f"trees{i}", abstract="<script>alert(1)</script> of random trees",
+                                  authors=["A. <i>B</i>"]) for i in range(45)])
 
 
 @pytest.mark.usefixtures("papers")
