@@ -15,6 +15,7 @@ import sys
 import tracemalloc
 import types
 import venv
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from workingpapers.workloads.grouped import GroupedStream
 from workingpapers.workloads.medical_cost import MedicalCosts
 from workingpapers.workloads.synthetic_groups import SyntheticGroups
 
-RECORDED = {"multidecomp": "not recorded yet", "vw": "not recorded yet"}
+RECORDED = {"multidecomp": "recorded 2026-11-25 at 9d60c2f: 45x, 46x, 32x", "vw": "recorded 2026-11-25: 0.4x"}
 VW = "vowpalwabbit==9.11.9"
 
 
@@ -258,6 +259,7 @@ def beside_vw() -> None:
 
 
 def main() -> None:
+    warnings.filterwarnings("ignore", "a loss of")  # ridge predictions are not clipped, as in the authors' code
     print(f"{'':<66} {'ours':>12} {'theirs':>12} {'ratio':>9}   rows a second, one thread")
     for part in (beside_the_authors, beside_river, learn_one_alone, beside_every_pair, hindsight, beside_vw, memory):
         part()

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from river import compose, datasets, evaluate, linear_model, metrics, preprocessing, tree
 from river.checks import check_estimator
+from scipy.sparse import csr_array
 from sklearn.base import clone, is_regressor
 from sklearn.linear_model import SGDRegressor
 from sklearn.pipeline import make_pipeline
@@ -207,6 +208,19 @@ def test_in_a_river_pipeline_and_its_evaluation() -> None:
     assert copy["GroupwiseRegressor"].groups == ["sex_f"]
 
 
+def test_predicting_leaves_no_trace_of_new_columns() -> None:
+    X, y = table()
+    for base in ("ridge", "river"):
+        model = GroupwiseRegressor(BASES[base], GROUPS).partial_fit(X, y)
+        before = model.predict(X)
+        np.testing.assert_allclose(model.predict(X.assign(new=9.0)), before, atol=1e-12)
+        assert model.predict_one({"a": 0.1, "b": 0.2, "c": 0.3, "new": 9.0}) == pytest.approx(
+            model.predict_one({"a": 0.1, "b": 0.2, "c": 0.3}))
+        if base == "ridge":
+            assert list(model.coef_.columns) == ["a", "b", "c"]
+    assert GroupwiseRegressor(OnlineRidge, GROUPS).predict(X).tolist() == [0.0] * len(X)
+
+
 def test_an_intercept_is_a_column_of_ones() -> None:
     X, y, A = stream(80)
     ones = np.column_stack([np.ones(80), X])
@@ -341,6 +355,8 @@ X3, Y3, A3 = stream(6)
     (lambda: fresh(prior=[1.0, 0.0, 1.0]).run(X3, Y3, A3), "positive"),
     (lambda: fresh().run(np.where(np.arange(24).reshape(6, 4) == 0, np.nan, X3), Y3, A3), "X holds NaN or infinity in row 0, column 0"),
     (lambda: fresh().run(X3, np.full(6, np.inf), A3), "y holds NaN or infinity in row 0"),
+    (lambda: fresh().run(X3[:0], Y3[:0], A3[:0]), "no rows"),
+    (lambda: fresh().run(X3 + 1j, Y3, A3), "complex"),
     (lambda: fresh().run(X3, Y3[:3], A3), "one label a row"),
     (lambda: fresh().run(X3[0], Y3, A3), "rows and columns"),
     (lambda: fresh().run(X3, Y3, A3 * 0.5), "0 or 1 is needed"),
@@ -368,6 +384,8 @@ def test_wrong_types_are_named() -> None:
         fresh(groups="smoker")
     with pytest.raises(TypeError, match="predicate of 'a'"):
         fresh(groups={"a": 3})
+    with pytest.raises(TypeError, match="sparse"):
+        fresh().run(csr_array(X3), Y3, A3)
     with pytest.raises(TypeError, match="base is 3"):
         fresh(base=3).predict_one({})
 

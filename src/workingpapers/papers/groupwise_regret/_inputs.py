@@ -25,8 +25,13 @@ def numbers_of(X: Any) -> Array:
     """A table or array as finite numbers `(T, d)`.
 
     Raises:
-        ValueError: text, NaN or infinity; the column is named.
+        TypeError: a sparse matrix.
+        ValueError: text, complex numbers, NaN or infinity (the column is named); no rows.
     """
+    if hasattr(X, "toarray"):
+        raise TypeError("X is sparse, which is not supported: give X.toarray()")
+    if np.iscomplexobj(X):
+        raise ValueError("X holds complex numbers, which are not supported")
     try:
         values = np.ascontiguousarray(X, dtype=np.float64)
     except (TypeError, ValueError):
@@ -39,6 +44,8 @@ def numbers_of(X: Any) -> Array:
         raise
     if values.ndim != 2:
         raise ValueError(f"X has the shape {values.shape}: rows and columns (T, d) are needed; reshape one row to (1, d)")
+    if len(values) == 0:
+        raise ValueError("X has no rows (0 samples): give at least 1")
     bad = ~np.isfinite(values)
     if bad.any():
         row, column = np.argwhere(bad)[0].tolist()

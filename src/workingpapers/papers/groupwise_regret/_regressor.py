@@ -48,7 +48,8 @@ class GroupwiseRegressor(river_base.Regressor, RegressorMixin, BaseEstimator):  
             or a scikit-learn regressor with `partial_fit` to be copied. `OnlineRidge` is the paper's.
         groups: mapping of a group's name to a predicate on a row, or names of columns that hold 0 or 1. Membership can also be given
             with the call: names in `predict_one` and `learn_one`, a `(T, G)` array or table elsewhere. Groups may overlap.
-            Predicates that are lambdas work but cannot be pickled; `Between` and `Equals` can.
+            Predicates that are lambdas work but cannot be pickled; `Between` and `Equals` can. They see the row as it comes: in a
+            pipeline, after the steps before. To tell groups by raw features, put scaling and encoding into the base (a river pipeline).
         meta: `"adanormalhedge"`, or `"uniform"` for equal weights (a control).
         mode: `"mean"` predicts the weighted mean; `"sample"` draws one of the awake learners' proposals, which is what the paper's
             theorem speaks of. For a convex loss the mean is never worse than the draw is on average.
@@ -212,8 +213,8 @@ class GroupwiseRegressor(river_base.Regressor, RegressorMixin, BaseEstimator):  
         awake = self._groups.of_rows(X, groups)
         u = self._draws(len(awake))
         if isinstance(bank, RidgeBank):
-            return bank.predict(self._aligned(numbers_of(X), names), awake, u)
-        rows = self._aligned(numbers_of(X), names) if self._wants_numbers else _mappings(X, names, 0, len(awake))
+            return bank.predict(self._aligned(numbers_of(X), names, learn=False), awake, u)
+        rows = self._aligned(numbers_of(X), names, learn=False) if self._wants_numbers else _mappings(X, names, 0, len(awake))
         return np.array([float(kernel.choose(bank.probabilities(up), bank.numbers(row, up), float(v)))
                          for row, up, v in zip(rows, awake, u)])
 
@@ -353,27 +354,29 @@ class GroupwiseRegressor(river_base.Regressor, RegressorMixin, BaseEstimator):  
         except TypeError:
             raise ValueError(f"x holds something that is no number: {dict(x)!r}") from None
 
-    def _aligned(self, values: Array, names: list[Hashable]) -> Array:
-        """Columns where the learners know them; a plain array must keep its width."""
+    def _aligned(self, values: Array, names: list[Hashable], learn: bool = True) -> Array:
+        """Columns where the learners know them; a plain array must keep its width. New columns get a place where `learn`."""
         bank = self._bank
         known = bank.keys if isinstance(bank, RidgeBank) else self._names
-        if not known:
+        if not known and learn:
             self.n_features_in_ = len(names)
-        elif names == list(range(len(names))) and known == list(range(len(known))) and len(names) != len(known):
+        elif known and names == list(range(len(names))) and known == list(range(len(known))) and len(names) != len(known):
             raise ValueError(f"X has {len(names)} columns: {len(known)} are needed, as in the rows before")
         if isinstance(bank, RidgeBank):
-            bank.learn_names(names)
+            if learn:
+                bank.learn_names(names)
             if names == bank.keys and not bank.first:
                 return values
             wide = np.zeros((len(values), bank.first + len(bank.keys)))
             wide[:, : bank.first] = 1.0
-            wide[:, [bank.index[n] for n in names]] = values
+            told = [i for i, n in enumerate(names) if n in bank.index]
+            wide[:, [bank.index[names[i]] for i in told]] = values[:, told]
             return wide
-        if not known:
+        if not known and learn:
             self._names = names
-        if set(names) != set(self._names):
+        if self._names and set(names) != set(self._names):
             raise ValueError(f"X has the columns {names}: {self._names} are needed, as in the rows before")
-        return values[:, [names.index(n) for n in self._names]]
+        return values[:, [names.index(n) for n in self._names or names]]
 
     def _draw(self) -> float:
         return float(self._rng.random()) if self.mode == "sample" else -1.0
