@@ -136,10 +136,15 @@ def thread(session: Session, viewer: Viewer, paper: PaperRow) -> list[Comment]:
     while waiting:
         depth, (row, handle, name) = waiting.pop()
         gone = row.deleted_at is not None
-        out.append(Comment(row.id, min(depth, DEEPEST), row, "" if gone else handle, "" if gone else name, clean(row.html),
+        out.append(Comment(row.id, min(depth, DEEPEST), row, "" if gone else handle, "" if gone else name, _with_keys(clean(row.html)),
                            not gone and row.user_id is not None and row.user_id == own, not gone and row.user_id in authors))
         waiting += [(depth + 1, item) for item in reversed(below.get(row.id, []))]
     return out
+
+
+def _with_keys(html: Markup) -> Markup:
+    """Wide code scrolls by itself: by keyboard too. Text holds no such tag: it is escaped."""
+    return Markup(html.replace(Markup("<pre>"), Markup('<pre tabindex="0">')))
 
 
 def _alive(session: Session, comment_id: int) -> CommentRow:

@@ -1,7 +1,7 @@
 // Typesets formulas: <code class="math">source</code>. What KaTeX cannot read stays source.
 "use strict";
 (() => {
-  const OPTIONS = { trust: false, strict: "ignore", throwOnError: false, maxExpand: 500, maxSize: 20 };
+  const OPTIONS = { trust: false, strict: "ignore", throwOnError: false, maxExpand: 500, maxSize: 20, errorColor: "inherit" };
 
   // The site's policy lets no style attribute in, and KaTeX writes a few: set them one property at a time, which it allows.
   function withoutStyleAttributes(node) {
@@ -27,6 +27,7 @@
     const tree = katex.__renderToDomTree(element.textContent, { ...OPTIONS, displayMode });
     if (tree.classes.includes("katex-error")) return;
     withoutStyleAttributes(tree);
+    if (displayMode) element.tabIndex = 0;  // a wide one scrolls by itself, and by keyboard too
     element.replaceChildren(tree.toNode());
   }
 
