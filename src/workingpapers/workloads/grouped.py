@@ -204,9 +204,12 @@ def encoded(df: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str]
             indicators: Sequence[str], name: str) -> GroupedStream:
     """A table as in the official code: numbers and target scaled to [0, 1], one column for every value of a category (none is
     dropped), and the indicators of those groups that the columns do not tell, so that a single learner sees the groups, too."""
+    import pandas as pd
+
     columns = {c: scaled(df[c].to_numpy(dtype=np.float64)) for c in numeric}
     for c in categorical:
-        columns |= {f"{c}_{value}": (df[c] == value).to_numpy(dtype=np.float64) for value in sorted(df[c].unique())}
+        codes, values = pd.factorize(df[c], sort=True)
+        columns |= {f"{c}_{value}": (codes == i).astype(np.float64) for i, value in enumerate(values)}
     columns |= {g: groups[g].to_numpy(dtype=np.float64) for g in indicators}
     memberships = np.column_stack([groups.to_numpy(dtype=np.float64), np.ones(len(df))])
     return GroupedStream(np.column_stack(list(columns.values())), scaled(df[target].to_numpy(dtype=np.float64)), memberships,

@@ -89,12 +89,14 @@ def sklearn_sgd(stream: GroupedStream) -> StreamLosses:
     return _of_predictions(stream, predictions)
 
 
-def group_regrets(stream: GroupedStream, losses: Array) -> dict[str, float]:
-    """Loss of each group beyond that of the best linear model fitted to its rows."""
-    out: dict[str, Any] = {}
+def group_regrets(stream: GroupedStream, *losses: Array) -> list[dict[str, float]]:
+    """Loss of each group beyond that of the best linear model fitted to its rows; one answer for each of the `losses`."""
+    out: list[dict[str, float]] = [{} for _ in losses]
     for g, name in enumerate(stream.groups):
         mine = np.flatnonzero(stream.A[:, g])
-        out[name] = float(losses[mine].sum() - prefix_errors(stream.X[mine], stream.y[mine], [len(mine)])[0])
+        best = float(prefix_errors(stream.X[mine], stream.y[mine], [len(mine)])[0])
+        for found, paid in zip(out, losses):
+            found[name] = float(paid[mine].sum()) - best
     return out
 
 
