@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import itertools
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
@@ -29,7 +27,7 @@ from .shelf.finding import address, find
 from .shelf.lists import Span
 from .shelf.papertext import markdown
 from .shelf.syndication import FORMATS, base_address, syndicate
-from .site import Site, SiteOf, tally
+from .site import Site, SiteOf, tally, today
 from .tables import PaperLinkRow, PaperRow, PaperSignalRow, PaperSourceRow, PaperVersionRow
 from .usage import usage_of
 
@@ -110,10 +108,10 @@ def what_moves_to_read(request: Request, site: SiteOf, ending: str) -> Response:
 def one_paper(request: Request, site: SiteOf, viewer: ViewerOf, name: str) -> Response:
     """A paper: what it says and claims, what happened here; as Markdown, BibTeX, RIS or CSL-JSON behind a suffix."""
     with site.lab.store.reading() as session:
-        row = find(session, name)
-        ending = next((e for e in SUFFIXES if name.endswith(e)), "") if row is None else ""
-        if ending:
-            row = find(session, name.removesuffix(ending))
+        ending = next((e for e in SUFFIXES if name.endswith(e)), "")
+        row = find(session, name.removesuffix(ending))
+        if row is None and ending and (row := find(session, name)) is not None:  # a DOI may end like this
+            ending = ""
         paper = site.lab.catalogue.papers.get(name.removesuffix(ending))
         if row is None and paper is not None:  # two folders about one paper: the row has the other's slug
             row = session.scalar(select(PaperRow).join(PaperSourceRow, PaperSourceRow.paper_id == PaperRow.id)
@@ -126,11 +124,6 @@ def one_paper(request: Request, site: SiteOf, viewer: ViewerOf, name: str) -> Re
         if name != (paper.slug if paper else row.slug or row.public_id):
             return RedirectResponse(address(row), 301)
         return _paper(request, site, session, viewer, row, paper)
-
-
-def today(site: Site) -> dt.date:
-    """The present day in the site's zone."""
-    return now().astimezone(ZoneInfo(site.settings.zone)).date()
 
 
 def _feed(request: Request, site: Site, viewer: Viewer, span: Span | None, after: str) -> Response:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, cast
+from zoneinfo import ZoneInfo
 
 from fastapi import Depends, Request
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from workingpapers.lab import Lab, read
-from workingpapers.lab.store import RunRow
+from workingpapers.lab.store import RunRow, now
 from workingpapers.papers import ClaimFacts, Paper
 
 from .findings import UNDER_WAY, VERDICTS, ClaimView, Finding, current_code, finding_of, finding_of_document, finite
@@ -240,6 +242,11 @@ def tally(views: Iterable[ClaimView]) -> Tally:
 
 def _finding(row: RunRow | None, facts: ClaimFacts) -> Finding | None:
     return None if row is None else finding_of(row, facts)
+
+
+def today(site: Site) -> dt.date:
+    """The present day in the site's zone."""
+    return now().astimezone(ZoneInfo(site.settings.zone)).date()
 
 
 def get_site(request: Request) -> Site:

@@ -57,12 +57,12 @@ def bibtex(row: PaperRow, url: str) -> str:
     if row.venue:
         facts.append(("booktitle", _escaped(row.venue)))
     if row.doi:
-        facts.append(("doi", _escaped(row.doi)))
+        facts.append(("doi", _verbatim(row.doi)))
     if row.arxiv_id:
         facts += [("eprint", row.arxiv_id), ("archiveprefix", "arXiv")]
         if row.primary_category:
             facts.append(("primaryclass", row.primary_category))
-    facts.append(("url", _escaped(source_address(row) or url)))
+    facts.append(("url", _verbatim(source_address(row) or url)))
     kind = "article" if row.journal_ref else "inproceedings" if row.venue else "misc"
     lines = [f"  {name} = {value if name == 'month' else '{' + value + '}'}," for name, value in facts]
     return "\n".join([f"@{kind}{{{_citation_key(row)},", *lines, "}"]) + "\n"
@@ -140,6 +140,11 @@ def _line(text: str | None) -> str:
 
 def _escaped(text: str) -> str:
     return "".join(_BIBTEX.get(c, c) for c in _line(text))
+
+
+def _verbatim(address: str) -> str:
+    """DOIs and addresses are taken as they are; only what would end the field is encoded."""
+    return _line(address).replace("{", "%7B").replace("}", "%7D").replace("\\", "%5C")
 
 
 def _bibtex_title(title: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import contextlib
 import datetime as dt
 import re
 from collections.abc import Sequence
@@ -55,15 +56,16 @@ def span_of(kind: Kind, name: str) -> Span:
     Raises:
         ValueError: it is no such day, week or month.
     """
-    if kind == "date" and re.fullmatch(r"\d{4}-\d\d-\d\d", name, re.ASCII):
-        day = dt.date.fromisoformat(name)
-        return Span("date", name, day, day)
-    if kind == "week" and (found := re.fullmatch(r"(\d{4})-W(\d\d)", name, re.ASCII)):
-        first = dt.date.fromisocalendar(int(found[1]), int(found[2]), 1)
-        return Span("week", name, first, first + dt.timedelta(days=6))
-    if kind == "month" and (found := re.fullmatch(r"(\d{4})-(\d\d)", name, re.ASCII)):
-        first = dt.date(int(found[1]), int(found[2]), 1)
-        return Span("month", name, first, first.replace(day=calendar.monthrange(first.year, first.month)[1]))
+    with contextlib.suppress(ValueError, OverflowError):  # of the right shape, but not in the calendar
+        if kind == "date" and re.fullmatch(r"\d{4}-\d\d-\d\d", name, re.ASCII):
+            day = dt.date.fromisoformat(name)
+            return Span("date", name, day, day)
+        if kind == "week" and (found := re.fullmatch(r"(\d{4})-W(\d\d)", name, re.ASCII)):
+            first = dt.date.fromisocalendar(int(found[1]), int(found[2]), 1)
+            return Span("week", name, first, first + dt.timedelta(days=6))
+        if kind == "month" and (found := re.fullmatch(r"(\d{4})-(\d\d)", name, re.ASCII)):
+            first = dt.date(int(found[1]), int(found[2]), 1)
+            return Span("month", name, first, first.replace(day=calendar.monthrange(first.year, first.month)[1]))
     example = {"date": "2025-12-26", "week": "2025-W52", "month": "2025-12"}[kind]
     raise ValueError(f"{kind}: written as {example}, not {name[:40]!r}")
 

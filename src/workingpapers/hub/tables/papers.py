@@ -58,7 +58,7 @@ class PaperRow(Base):
     tasks: Mapped[list[Any]] = mapped_column(default=list)
     methods: Mapped[list[Any]] = mapped_column(default=list)
     tags: Mapped[list[Any]] = mapped_column(default=list)
-    submitted_by: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    submitted_by: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"), index=True)
     hidden: Mapped[bool] = mapped_column(default=False)
     withdrawn: Mapped[bool] = mapped_column(default=False)
     facts_hash: Mapped[str] = mapped_column(String(64), default="")

@@ -177,6 +177,7 @@ def upgrade() -> None:
     op.create_index('ix_papers_published', 'papers', ['published_on', 'public_id'], unique=False)
     op.create_index('ix_papers_created', 'papers', ['created_at'], unique=False)
     op.create_index(op.f('ix_papers_title_key'), 'papers', ['title_key'], unique=False)
+    op.create_index(op.f('ix_papers_submitted_by'), 'papers', ['submitted_by'], unique=False)
     op.create_index('ix_papers_trend', 'papers', ['trend_log', 'listed_on', 'public_id'], unique=False)
     op.create_table('signins',
     sa.Column('id', sa.Integer(), nullable=False),
@@ -453,6 +454,7 @@ def downgrade() -> None:
     op.drop_table('subscriptions')
     op.drop_index(op.f('ix_signins_user_id'), table_name='signins')
     op.drop_table('signins')
+    op.drop_index(op.f('ix_papers_submitted_by'), table_name='papers')
     op.drop_index('ix_papers_trend', table_name='papers')
     op.drop_index(op.f('ix_papers_title_key'), table_name='papers')
     op.drop_index('ix_papers_published', table_name='papers')
