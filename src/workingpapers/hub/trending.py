@@ -28,6 +28,7 @@ YOUNG = dt.timedelta(hours=24)
 Kind = Literal["vote", "comment", "tag", "run", "listed", "external"]
 WEIGHTS: dict[Kind, float] = {"vote": 1.0, "comment": 0.5, "tag": 0.5, "run": 2.0, "listed": 1.0, "external": 0.1}
 EXTERNAL_CAP = 5.0
+FROM_SOURCES: tuple[Kind, ...] = ("listed", "external")
 FORMULA = "S(t) = Σ w · 2^(−(t − tₑ) / 72 h)"
 
 

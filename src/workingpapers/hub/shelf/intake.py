@@ -135,7 +135,7 @@ def take_batch(session: Session, records: Sequence[Record]) -> Counts:
     public_ids |= {old.public_id for old, _ in plan.gone}
     alike = doubts.look_alike(session, resolution.papers)
     doubts.refresh(session, [*(d for d in resolution.doubts if d.kind == "several"), *alike],
-                   records=[*incoming, *sources], public_ids=public_ids)
+                   records=[*fresh, *sources], public_ids=public_ids)
     for watcher in WATCHERS:
         watcher(session, changed, gone)
     return counts
@@ -261,7 +261,7 @@ def _write_signals(session: Session, fresh: list[tuple[int, Paper]], kept: list[
             signals[i].add((source, name, value))
         for i, kind, weight, at in session.execute(select(
                 TrendEventRow.paper_id, TrendEventRow.kind, TrendEventRow.weight, TrendEventRow.at)
-                .where(TrendEventRow.paper_id.in_(part), TrendEventRow.kind.in_(("listed", "external")))).tuples():
+                .where(TrendEventRow.paper_id.in_(part), TrendEventRow.kind.in_(trending.FROM_SOURCES))).tuples():
             events[i][kind] = (weight, at)
     differing = [(i, p) for i, p in kept if signals[i] != set(p.signals)]
     for part in chunks([i for i, _ in differing]):
@@ -270,7 +270,7 @@ def _write_signals(session: Session, fresh: list[tuple[int, Paper]], kept: list[
     for i, paper in kept:
         wanted = {e["kind"]: e for e in rows.trend_rows(i, paper)}
         if {kind: (e["weight"], e["at"]) for kind, e in wanted.items()} != events[i]:
-            session.execute(delete(TrendEventRow).where(TrendEventRow.paper_id == i, TrendEventRow.kind.in_(("listed", "external"))))
+            session.execute(delete(TrendEventRow).where(TrendEventRow.paper_id == i, TrendEventRow.kind.in_(trending.FROM_SOURCES)))
             insert_rows(session, TrendEventRow, wanted.values())
             trending.recompute(session, i)
 

@@ -30,9 +30,10 @@ _ONE_EACH: tuple[tuple[Any, tuple[str, ...]], ...] = (
 def move(session: Session, source_id: int, target_id: int) -> None:
     """Give everything that people and the site attached to one paper to another; counters and trend are made anew.
 
-    Links that a person added move too; those of sources come with the sources' records.
+    Links that a person added move too; those of sources, and the events that sources bring, come with the sources' records.
     """
     session.flush()
+    session.execute(delete(TrendEventRow).where(TrendEventRow.paper_id == source_id, TrendEventRow.kind.in_(trending.FROM_SOURCES)))
     for table, names in _ONE_EACH:
         columns = [getattr(table, name) for name in names]
         taken = set(session.execute(select(*columns).where(table.paper_id == target_id)).tuples())
