@@ -20,10 +20,13 @@ from workingpapers.papers.preference_rl import (
     PRLSVI,
     DamagedState,
     DirichletDynamics,
+    EnsembleDynamics,
+    EnsembleReward,
     FourierFeatures,
     LaplaceReward,
     LinearMDPFeatures,
     Link,
+    PolicySearch,
     PolyaGammaReward,
     PreferenceOracle,
     PreferenceTS,
@@ -387,6 +390,39 @@ def test_cart_pole_with_few_answers(tmp_path: Path) -> None:
     assert history.n_queries <= 20
     assert np.isnan(history.regret).all()
     assert monte_carlo_value(gym.make("CartPole-v1"), agent.policy_, 100, episodes=20, seed=1).estimate > 80
+
+
+def test_features_of_ones_own_are_handed_to_load_again(tmp_path: Path) -> None:
+    class Mine(FourierFeatures):
+        def config(self) -> dict[str, Any]:
+            return {"kind": "Mine"}
+
+    env = gym.make("CartPole-v1")
+    agent = PRLSVI(Mine(LOW, HIGH, 2, n=3), 20, pool_steps=True, seed=0)
+    agent.learn(env, PreferenceOracle(seed=0), 5)
+    agent.save(tmp_path / "mine.npz")
+    with pytest.raises(DamagedState, match="hand the same features"):
+        PRLSVI.load(tmp_path / "mine.npz")
+    same(PRLSVI.load(tmp_path / "mine.npz", Mine(LOW, HIGH, 2, n=3)).history_, agent.history_)
+
+
+def test_networks_are_saved_and_resumed_to_the_bit(tmp_path: Path) -> None:
+    def parts() -> Any:
+        low, high = [-1.0, -1.0, -8.0], [1.0, 1.0, 8.0]
+        return (EnsembleReward(low, high, 1, continuous=True, hidden=8), PolicySearch(15, policies=8, elites=3, iterations=2),
+                EnsembleDynamics(low, high, 1, continuous=True, can_end=False, hidden=8, steps=3))
+
+    reward, search, dynamics = parts()
+    agent = PreferenceTS(reward, dynamics, search, eps=1.0, seed=0)
+    agent.learn(gym.make("Pendulum-v1"), PreferenceOracle(beta=0.05, seed=0), 4)
+    agent.save(tmp_path / "swing.npz")
+    reward, search, dynamics = parts()
+    again = PreferenceTS.load(tmp_path / "swing.npz", reward, dynamics, search)
+    for each in (agent, again):
+        each.learn(gym.make("Pendulum-v1") if each is again else each._world, PreferenceOracle(beta=0.05, seed=1), 3)
+    same(agent.history_, again.history_)
+    with pytest.raises(DamagedState, match="dynamics_posterior"):
+        PreferenceTS.load(tmp_path / "swing.npz", reward, DirichletDynamics(2, 2), search)
 
 
 def test_history_as_frame_and_plot() -> None:

@@ -128,6 +128,18 @@ def test_log_likelihoods_far_out(z: float) -> None:
     assert slope == pytest.approx(1 / (1 + math.exp(min(z, 700))), rel=1e-12)
 
 
+def test_a_batch_is_chosen_as_if_its_first_questions_had_been_answered() -> None:
+    xs = np.random.default_rng(0).normal(size=(12, 4))
+    posterior = filled(*answered(1, 10, 4))
+    chosen = posterior.most_telling(xs, 5)
+    one_by_one = []
+    for _ in range(5):
+        values = [-1.0 if i in one_by_one else posterior.value(x) for i, x in enumerate(xs)]
+        one_by_one.append(int(np.argmax(values)))
+        posterior.add(xs[one_by_one[-1]], 1.0)
+    assert chosen == one_by_one
+
+
 def test_wrong_input_is_named() -> None:
     posterior = RewardPosterior(2)
     for answer in (0.3, 2, math.nan, "1", None):

@@ -19,6 +19,8 @@ class Features:
     Where observations are finite `table` holds all of them, shape (S, A, d). Else `phi` is made of blocks: a vector `encode(obs)`
     of length m stands in the block of the action taken, d = m A, so that Sigma is block diagonal and sums are cheap.
 
+    For features of your own over a Box, subclass, set `n_actions` and `dim = m A`, and write `encode` with vectors of length at most 1.
+
     Attributes:
         dim: d.
         n_actions: A.
@@ -61,8 +63,8 @@ class Features:
         return a.astype(np.int64)
 
     def config(self) -> dict[str, Any]:
-        """What a saved file says of them: plain numbers and texts."""
-        raise NotImplementedError
+        """What a saved file says of them: plain numbers and texts. Features of your own are handed to `load` again."""
+        return {"kind": type(self).__name__}
 
     def arrays(self) -> dict[str, Array]:
         """Arrays that a saved file keeps, besides `config`."""

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ._entries import drawn_reward
 from ._fit import Answers, Cloud, query_value, row_of, take_answer
+from ._linalg import rank_one_update
 from ._links import Link
 from ._state import take
 
@@ -29,6 +30,9 @@ class RewardPosterior:
     `theta_hat = argmin - sum log Phi(o x . theta) + (lam / 2) ||theta||^2` over `||theta|| <= norm_bound`, and
     `Sigma_r = lam I + sum x x'` over asked pairs only, `x = phi(first) - phi(second)`, `o = +-1`. An answer costs
     O(d^2) for Sigma_r and a few passes over the distinct pairs for theta; a draw O(d^2).
+
+    It stands alone too: with any features of two things to be compared (embeddings of two texts, say) `value` tells whether the
+    question is worth asking, and `add` takes the answer.
 
     Args:
         dim: d.
@@ -88,6 +92,24 @@ class RewardPosterior:
     def value(self, x: npt.ArrayLike) -> float:
         """How much two draws disagree about a pair, on average; x is the difference of features, shape (d,)."""
         return float(query_value(self.cloud.factor, self._checked(x), self.sigma))
+
+    def most_telling(self, xs: npt.ArrayLike, k: int) -> list[int]:
+        """Rows of k pairs to ask about together, most disagreement first, each given that those before it were asked.
+
+        Sigma_r does not depend on the answers, so nothing has to be guessed. Differences xs, shape (n, d); O(k n d^2).
+
+        >>> RewardPosterior(2).most_telling([[2.0, 0.0], [1.9, 0.0], [0.0, 1.0]], k=2)
+        [0, 2]
+        """
+        rows = [self._checked(x) for x in np.atleast_2d(np.asarray(xs, dtype=np.float64))]
+        if not 0 < k <= len(rows):
+            raise ValueError(f"k is {k}: from 1 to {len(rows)}, the number of pairs")
+        factor, chosen = self.cloud.factor.copy(), []
+        for _ in range(k):
+            values = [-1.0 if i in chosen else query_value(factor, x, self.sigma) for i, x in enumerate(rows)]
+            chosen.append(int(np.argmax(values)))
+            rank_one_update(factor, rows[chosen[-1]])
+        return chosen
 
     def sample(self, rng: np.random.Generator) -> Array:
         """One draw, shape (d,)."""
