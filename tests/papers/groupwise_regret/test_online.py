@@ -189,6 +189,8 @@ def test_every_group_finds_its_own_best_action() -> None:
         assert trace.regret(group, best) < 0.05 * len(trace.rows(group))
     assert trace.regret("always_on", best) < -0.2 * 3_000  # no single action suits all
     assert np.isnan(trace.mean_loss).all()
+    with pytest.raises(ValueError, match="cannot be averaged"):
+        trace.group_loss("car", "mean")
     assert abs((trace.prediction - trace.expected_loss).mean()) < 0.03
     uniform = GroupwiseOnline(Hedge(3), GROUPS, pick, meta="uniform", seed=0).run(who, losses)
     assert trace.expected_loss.sum() < 0.9 * uniform.expected_loss.sum()

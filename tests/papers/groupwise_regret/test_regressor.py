@@ -357,6 +357,7 @@ X3, Y3, A3 = stream(6)
     (lambda: fresh().run(X3, np.full(6, np.inf), A3), "y holds NaN or infinity in row 0"),
     (lambda: fresh().run(X3[:0], Y3[:0], A3[:0]), "no rows"),
     (lambda: fresh().run(X3 + 1j, Y3, A3), "complex"),
+    (lambda: fresh().run(pd.DataFrame(X3, columns=list("pqrp")), Y3, A3), "column 'p' twice"),
     (lambda: fresh().run(X3, Y3[:3], A3), "one label a row"),
     (lambda: fresh().run(X3[0], Y3, A3), "rows and columns"),
     (lambda: fresh().run(X3, Y3, A3 * 0.5), "0 or 1 is needed"),

@@ -27,7 +27,7 @@ True
 `predict` in scikit-learn's. Any river regressor, any scikit-learn regressor with `partial_fit`, any object with `propose` and `learn`
 may be the base:
 
->>> from river import compose, linear_model, metrics, evaluate, preprocessing, stream
+>>> from river import evaluate, linear_model, metrics
 >>> rows = [({"age": 20 + i % 50, "smoker": i % 3 == 0}, float(i % 3 == 0) * (i % 50)) for i in range(500)]
 >>> by_group = GroupwiseRegressor(linear_model.BayesianLinearRegression(), ["smoker"], y_range=(0, 50))
 >>> evaluate.progressive_val_score(rows, by_group, metrics.MAE()).get() < 3.5

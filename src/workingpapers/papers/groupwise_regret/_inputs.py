@@ -14,7 +14,10 @@ Array = npt.NDArray[np.float64]
 def names_of(X: Any) -> list[Hashable]:
     """Names of the columns; 0, 1, ... for a plain array."""
     if hasattr(X, "columns"):
-        return list(X.columns)
+        names = list(X.columns)
+        if len(set(names)) < len(names):
+            raise ValueError(f"X has the column {next(n for n in names if names.count(n) > 1)!r} twice: rename one")
+        return names
     shape = np.shape(X)
     if len(shape) != 2:
         raise ValueError(f"X has the shape {shape}: rows and columns (T, d) are needed; reshape one row to (1, d)")

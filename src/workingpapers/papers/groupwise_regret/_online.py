@@ -75,7 +75,7 @@ class GroupwiseOnline:
 
         Asking again before `observe` starts the round anew.
         """
-        return self._act(context, self._groups.of_row(context if isinstance(context, Mapping) or groups is None else {}, groups))
+        return self._act(context, self._groups.of_row(context, groups))
 
     def _act(self, context: Any, awake: Awake) -> Any:
         proposals, p = self._bank.propose(context, awake), self._bank.probabilities(awake)

@@ -97,6 +97,8 @@ class GroupTrace:
     def _losses(self, which: Which) -> Array:
         if which not in ("expected", "mean"):
             raise ValueError(f"which is {which!r}: 'expected' or 'mean'")
+        if which == "mean" and np.isnan(self.mean_loss).any():
+            raise ValueError("there is no mean prediction here: actions of this kind cannot be averaged; use which='expected'")
         return self.expected_loss if which == "expected" else self.mean_loss
 
     def _best(self, group: str, comparator: Comparator, rounds: npt.NDArray[np.intp], ends: list[int]) -> Array:
