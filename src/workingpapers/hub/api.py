@@ -18,6 +18,7 @@ from . import live
 from .findings import UNDER_WAY, ClaimView, Finding, is_older
 from .pages import matches
 from .people import ViewerOf
+from .people.viewer import WITH_TOKEN
 from .problems import PROBLEM_JSON
 from .site import SiteOf, tally
 from .usage import usage_of
@@ -292,7 +293,7 @@ def list_runs(site: SiteOf, paper: Annotated[str | None, Query(max_length=80)] =
         return Runs(items=[_run(r) for r in rows[:limit]], next=rows[limit - 1].id if len(rows) > limit else None)
 
 
-@router.post(f"{V1}/runs", status_code=202, responses=problems(401, 403, 404, 409, 413, 422, 429), tags=["runs"])
+@router.post(f"{V1}/runs", status_code=202, responses=problems(401, 403, 404, 409, 413, 422, 429), dependencies=WITH_TOKEN, tags=["runs"])
 def start_run(site: SiteOf, viewer: ViewerOf, asked: Annotated[RunRequest, Body()], response: Response) -> RunOut:
     """Queue a run of a registered claim. `Location` names it; an identical run that waits or goes on is given back."""
     viewer.require("smoke" if asked.scale == "smoke" else "run")
@@ -310,7 +311,8 @@ def get_run(site: SiteOf, run_id: RunId) -> RunDetail:
         return RunDetail(**{**document, "environment": row.environment or {}})
 
 
-@router.post(f"{V1}/runs/{{run_id}}/cancel", status_code=202, responses=problems(401, 403, 404, 413, 422), tags=["runs"])
+@router.post(f"{V1}/runs/{{run_id}}/cancel", status_code=202, responses=problems(401, 403, 404, 413, 422), dependencies=WITH_TOKEN,
+             tags=["runs"])
 def cancel_run(site: SiteOf, viewer: ViewerOf, run_id: RunId) -> RunOut:
     """Ask a run to stop; a queued one is cancelled at once. A run that is over stays as it is."""
     viewer.require("smoke")

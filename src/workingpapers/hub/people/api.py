@@ -16,7 +16,7 @@ from .acts import acts_of
 from .comments import MAX_COMMENT, Comment, add_comment, delete_comment, edit_comment, thread
 from .limits import VOTES, spend
 from .papers import paper_named
-from .viewer import Viewer, ViewerOf, may
+from .viewer import WITH_TOKEN, Viewer, ViewerOf, may
 from .votes import MAX_TAG, set_rating, set_tag, set_vote
 
 router = APIRouter(tags=["people"])
@@ -90,14 +90,14 @@ class Rating(Model):
     value: int = Field(ge=-1, le=1)
 
 
-@router.get(f"{V1}/me", responses=problems(401))
+@router.get(f"{V1}/me", responses=problems(401), dependencies=WITH_TOKEN)
 def me(viewer: ViewerOf) -> Me:
     """Who the token belongs to, and what may be done with it."""
     user = viewer.account()
     return Me(name=user.handle, fullname=user.display_name, role=user.role, actions=sorted(viewer.actions))
 
 
-@router.get(f"{V1}/me/export", responses=problems(401))
+@router.get(f"{V1}/me/export", responses=problems(401), dependencies=WITH_TOKEN)
 def export(site: SiteOf, viewer: ViewerOf) -> dict[str, Any]:
     """Everything the site keeps about the account."""
     user = viewer.account()
@@ -105,7 +105,7 @@ def export(site: SiteOf, viewer: ViewerOf) -> dict[str, Any]:
         return export_account(session, user)
 
 
-@router.get(f"{V1}/acts/{{paper:path}}", responses=problems(401, 404, 422))
+@router.get(f"{V1}/acts/{{paper:path}}", responses=problems(401, 404, 422), dependencies=WITH_TOKEN)
 def get_acts(site: SiteOf, viewer: ViewerOf, paper: PaperName) -> ActsOut:
     """What the account keeps about a paper."""
     viewer.account()
@@ -113,31 +113,31 @@ def get_acts(site: SiteOf, viewer: ViewerOf, paper: PaperName) -> ActsOut:
         return _acts(site, viewer, paper_named(session, paper).id)
 
 
-@router.put(f"{V1}/votes/{{paper:path}}", responses=problems(401, 403, 404, 413, 422, 429))
+@router.put(f"{V1}/votes/{{paper:path}}", responses=problems(401, 403, 404, 413, 422, 429), dependencies=WITH_TOKEN)
 def vote(site: SiteOf, viewer: VoterOf, paper: PaperName) -> ActsOut:
     """Vote for a paper; a second time changes nothing."""
     return _voted(site, viewer, paper, True)
 
 
-@router.delete(f"{V1}/votes/{{paper:path}}", responses=problems(401, 403, 404, 413, 422, 429))
+@router.delete(f"{V1}/votes/{{paper:path}}", responses=problems(401, 403, 404, 413, 422, 429), dependencies=WITH_TOKEN)
 def take_vote_back(site: SiteOf, viewer: VoterOf, paper: PaperName) -> ActsOut:
     """Take the vote back; a second time changes nothing."""
     return _voted(site, viewer, paper, False)
 
 
-@router.put(f"{V1}/tags/{{name}}/{{paper:path}}", responses=problems(401, 403, 404, 413, 422, 429))
+@router.put(f"{V1}/tags/{{name}}/{{paper:path}}", responses=problems(401, 403, 404, 413, 422, 429), dependencies=WITH_TOKEN)
 def tag(site: SiteOf, viewer: VoterOf, name: TagName, paper: PaperName) -> ActsOut:
     """Tag a paper for oneself; `saved` is the bookmark."""
     return _tagged(site, viewer, name, paper, True)
 
 
-@router.delete(f"{V1}/tags/{{name}}/{{paper:path}}", responses=problems(401, 403, 404, 413, 422, 429))
+@router.delete(f"{V1}/tags/{{name}}/{{paper:path}}", responses=problems(401, 403, 404, 413, 422, 429), dependencies=WITH_TOKEN)
 def untag(site: SiteOf, viewer: VoterOf, name: TagName, paper: PaperName) -> ActsOut:
     """Take a tag off."""
     return _tagged(site, viewer, name, paper, False)
 
 
-@router.put(f"{V1}/ratings/{{paper:path}}", responses=problems(401, 403, 404, 413, 422, 429))
+@router.put(f"{V1}/ratings/{{paper:path}}", responses=problems(401, 403, 404, 413, 422, 429), dependencies=WITH_TOKEN)
 def rate(site: SiteOf, viewer: VoterOf, paper: PaperName, rating: Annotated[Rating, Body()]) -> ActsOut:
     """More or less like this, for one's recommendations."""
     with site.lab.store.writing() as session:
@@ -154,7 +154,7 @@ def list_comments(site: SiteOf, viewer: ViewerOf, paper: Annotated[str, Query(mi
         return Comments(items=[_comment(c) for c in thread(session, viewer, paper_named(session, paper))])
 
 
-@router.post(f"{V1}/comments", status_code=201, responses=problems(401, 403, 404, 413, 422, 429))
+@router.post(f"{V1}/comments", status_code=201, responses=problems(401, 403, 404, 413, 422, 429), dependencies=WITH_TOKEN)
 def comment(site: SiteOf, viewer: CommenterOf, new: Annotated[NewComment, Body()]) -> CommentOut:
     """Add a comment, or an answer to one."""
     with site.lab.store.writing() as session:
@@ -163,7 +163,7 @@ def comment(site: SiteOf, viewer: CommenterOf, new: Annotated[NewComment, Body()
         return _one(thread(session, viewer, paper), row.id)
 
 
-@router.patch(f"{V1}/comments/{{comment_id}}", responses=problems(401, 403, 404, 413, 422, 429))
+@router.patch(f"{V1}/comments/{{comment_id}}", responses=problems(401, 403, 404, 413, 422, 429), dependencies=WITH_TOKEN)
 def change_comment(site: SiteOf, viewer: CommenterOf, comment_id: CommentId, new: Annotated[NewText, Body()]) -> CommentOut:
     """Change the text of one's own comment."""
     with site.lab.store.writing() as session:
@@ -172,7 +172,8 @@ def change_comment(site: SiteOf, viewer: CommenterOf, comment_id: CommentId, new
         return _one(thread(session, viewer, paper), row.id)
 
 
-@router.delete(f"{V1}/comments/{{comment_id}}", status_code=204, responses=problems(401, 403, 404, 413, 422), response_class=Response)
+@router.delete(f"{V1}/comments/{{comment_id}}", status_code=204, responses=problems(401, 403, 404, 413, 422), dependencies=WITH_TOKEN,
+               response_class=Response)
 def remove_comment(site: SiteOf, viewer: CommenterOf, comment_id: CommentId) -> None:
     """Delete one's own comment, or any as an editor; its place stays."""
     with site.lab.store.writing() as session:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, cast
 from urllib.parse import quote
 
 from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
 from sqlalchemy import select
 
 from workingpapers.lab.store import now
@@ -87,6 +88,8 @@ def forget_viewer(request: Request) -> None:
 
 
 ViewerOf = Annotated[Viewer, Depends(get_viewer)]
+WITH_TOKEN = [Depends(HTTPBearer(auto_error=False, scheme_name="token", description="An API token, `wp_...`, made under /me."))]
+"""`dependencies` of an API route that needs an account: says so in the API's description."""
 
 
 def may(action: Action) -> Callable[[Viewer], Viewer]:
