@@ -31,7 +31,8 @@ READS = {
         /papers.{ending} /papers/trending.{ending} /runs /runs/{run_id} /runs/{run_id}/plots/{name}.{ending} /signin /signin/{secret} /tasks
         /subscribe /subscribe/preview /subscribe/{secret} /u/{token} /search
         /api/v1/claims /api/v1/claims/{slug}/{claim_id} /api/v1/comments /api/v1/papers /api/v1/papers/{slug} /api/v1/runs
-        /api/v1/runs/{run_id} /api/v1/runs/{run_id}/events /api/v1/runs/{run_id}/export /api/v1/search""",
+        /api/v1/runs/{run_id} /api/v1/runs/{run_id}/events /api/v1/runs/{run_id}/export /api/v1/search /for-you /search.{ending}
+        /api/agent-harnesses /api/daily_papers /api/papers/search /api/papers/{name:path}""",
     READER: "/me /me/export.json /api/v1/me /api/v1/me/export /api/v1/acts/{paper:path}",
     EDITOR: "/admin",
 }
@@ -58,6 +59,7 @@ WRITES = {
         POST /me/signins/{signin_id}/end
         POST /me/tokens
         POST /me/tokens/{token_id}/revoke
+        POST /api/papers/{name:path}/comment
         POST /api/v1/comments
         PATCH /api/v1/comments/{comment_id}
         DELETE /api/v1/comments/{comment_id}
@@ -82,7 +84,9 @@ FORM = {"slug": "coin", "claim": "more-is-better", "scale": "smoke", "paper": "2
         "answer": "approved", "email": "someone@example.org",
         "kind": "trending", "confirm": "nobody", "hidden": "true", "List-Unsubscribe": "One-Click"}
 JSON = {"/api/v1/runs": {"paper": "coin", "claim": "more-is-better"}, "/api/v1/comments": {"paper": "2403.09999", "markdown": "hello"},
-        "/api/v1/comments/{comment_id}": {"markdown": "changed"}, "/api/v1/ratings/{paper:path}": {"value": 1}}
+        "/api/v1/comments/{comment_id}": {"markdown": "changed"}, "/api/papers/{name:path}/comment": {"comment": "hello"},
+         "/api/v1/ratings/{paper:path}": {"value": 1}}
+BY_TOKEN_ALONE = ("/api/papers/{name:path}/comment",)
 NO_ACCESS = (401, 403)
 
 
@@ -121,7 +125,7 @@ def world(lab, paper, add_run, person):
 def filled(path, world):
     # `claim_id` is a claim's name below /claims and a number below /admin
     world = world if path.startswith("/admin") else {**world, "claim_id": "more-is-better"}
-    world = world if not path.startswith("/papers/{") else {**world, "name": "2025-12-26" if "kind" in path else "coin"}
+    world = world if not path.startswith(("/papers/{", "/api/papers/{")) else {**world, "name": "2025-12-26" if "kind" in path else "coin"}
     return re.sub(r"{(\w+)(:\w+)?}", lambda m: str(world[m[1]]), path)
 
 
@@ -165,6 +169,8 @@ def test_every_unsafe_route_by_role(role, person, world, lab, paper, token_of):
             assert answer.status_code == (401 if role == ANYONE else 403), (method, path, answer.status_code)
             if role == ANYONE and not path.startswith("/api/"):
                 assert "/signin?next=" in answer.text
+        elif path in BY_TOKEN_ALONE:
+            assert answer.status_code == 401
         elif path != "/signin/{secret}":  # a wrong link is refused to everyone
             assert answer.status_code not in NO_ACCESS, (method, path, answer.status_code, answer.text[-600:])
             assert answer.status_code < 500

@@ -55,22 +55,31 @@ def test_answers_are_as_described(who, shut, lab, person, token_of, add_run):
         excluded = ["positive_data_acceptance"] if operation.path == "/api/v1/search" else []
         # It takes any token that is sent for one that it made up, and made-up ones are sent for the visitor.
         excluded += ["ignored_auth"] if who != "visitor" else []
-
-        @settings(max_examples=EXAMPLES.get(who, 8), deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate],
-                  suppress_health_check=list(HealthCheck))
-        @given(case=operation.as_strategy())
-        def run(case):
-            nonlocal tried
-            tried += 1
-            case.headers.update(headers)
-            case.call_and_validate(base_url="http://localhost", excluded_checks=[CHECKS.get_one(name) for name in excluded])
-
-        try:
-            run()
-        except BaseException as error:
-            problems.append(f"{operation.label}: {error}")
+        count, error = try_out(operation, headers, excluded, EXAMPLES.get(who, 8))
+        tried += count
+        problems += [f"{operation.label}: {error}"] if error else []
     assert not problems, "\n\n".join(problems)[:8000]
     assert tried > 100
+
+
+def try_out(operation, headers, excluded, examples):
+    """How many requests were made of an operation, and what the checks had against an answer."""
+    checks, tried = [CHECKS.get_one(name) for name in excluded], 0
+
+    @settings(max_examples=examples, deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate],
+              suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy())
+    def run(case):
+        nonlocal tried
+        tried += 1
+        case.headers.update(headers)
+        case.call_and_validate(base_url="http://localhost", excluded_checks=checks)
+
+    try:
+        run()
+    except BaseException as error:
+        return tried, error
+    return tried, None
 
 
 def load(app):

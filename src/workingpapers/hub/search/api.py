@@ -58,7 +58,7 @@ def asked(site: SiteOf, q: str, limit: int, after: str | None) -> Answer:
         raise Problem(400, "This question cannot be read", f"{error}.") from error
 
 
-@router.get("/search", response_model=AnswerOut, responses=problems(429))
+@router.get("/search", response_model=AnswerOut, responses=problems(422, 429))
 def search(site: SiteOf, viewer: ViewerOf,
            q: Annotated[str, Query(description=HOW_TO_ASK)] = "",
            limit: Annotated[int, Query(ge=1, le=100)] = 20,
