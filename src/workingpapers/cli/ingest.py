@@ -1,4 +1,4 @@
-"""`ingest` and `hub sync`: papers into the site's database."""
+"""`ingest`, `hub sync` and `export leaderboards`: papers into the site's database, and reported figures out of it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 from ._common import JsonFlag, WrongUsage, open_lab, print_json
 
 hub = typer.Typer(no_args_is_help=True, help="Care for the site's database.")
+export = typer.Typer(no_args_is_help=True, help="Write what the site holds to a file.")
 
 
 def ingest(
@@ -103,3 +104,32 @@ def sync(json: JsonFlag = False) -> None:
         print_json(asdict(counts))
     else:
         print(f"{counts.records} changed files: {counts.new} new papers, {counts.changed} changed, {counts.merged} merged")
+
+
+@export.command("leaderboards")
+def leaderboards(out: Annotated[Path | None, typer.Argument(help="File; standard output without it.")] = None) -> None:
+    """Figures that papers report, in the JSON of Papers with Code; `ingest pwc` takes it in again. Nothing measured is in it."""
+    from workingpapers.hub.shelf import boards
+
+    lab = open_lab()
+    with lab.store.reading() as session:
+        if out is None:
+            for piece in boards.export(session):
+                typer.echo(piece, nl=False)
+            return
+        with out.open("w", encoding="utf-8") as file:
+            file.writelines(boards.export(session))
+
+
+@export.command("openapi")
+def openapi(out: Annotated[Path | None, typer.Argument(help="File; standard output without it.")] = None) -> None:
+    """The description of the API, as the site gives it at `/openapi.json`."""
+    import json as json_
+
+    from workingpapers.hub import create_app
+
+    text = json_.dumps(create_app(lab=open_lab()).openapi(), indent=1) + "\n"
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        out.write_text(text, encoding="utf-8")

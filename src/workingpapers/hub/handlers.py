@@ -8,3 +8,4 @@ def load() -> None:
     from .mail import sending  # noqa: F401
     from .people import housekeeping  # noqa: F401
     from .search import embedding  # noqa: F401
+    from .shelf import tasks  # noqa: F401
