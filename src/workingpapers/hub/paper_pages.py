@@ -30,6 +30,7 @@ from .shelf.syndication import FORMATS, base_address, syndicate
 from .site import Site, SiteOf, tally, today
 from .tables import PaperLinkRow, PaperRow, PaperSignalRow, PaperSourceRow, PaperVersionRow
 from .usage import usage_of
+from .words import day
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 READ = ["GET", "HEAD"]
@@ -88,7 +89,8 @@ def what_moves(request: Request, site: SiteOf, viewer: ViewerOf, after: Cursor =
         found = _or_404(lambda: lists.trending(session, after=after))
         moment = now()
         events = trending.reasons(session, (row.id for row in found.papers), moment)
-        why = {row.id: trending.words_of(events.get(row.id, {})) for row in found.papers}
+        why = {row.id: trending.words_of(events.get(row.id, {})) or (f"listed on {day(row.listed_on)}" if row.listed_on else "")
+               for row in found.papers}
         return page(request, "trending.html", found=cards(site, session, viewer, found.papers, why), after=found.after,
                     is_start=not after, formula=trending.FORMULA, weights=trending.WEIGHTS, cap=trending.EXTERNAL_CAP,
                     scores={row.id: trending.score(row.trend_log, moment) for row in found.papers})
