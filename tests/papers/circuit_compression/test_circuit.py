@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workingpapers.papers.circuit_compression import HCLT, Circuit, Vtree
-from workingpapers.papers.circuit_compression._circuit import _from_tree
+from workingpapers.papers.circuit_compression._circuit import from_tree
 from workingpapers.papers.circuit_compression._filter import filtered
 from workingpapers.papers.circuit_compression._structure import preorder
 
@@ -41,7 +41,7 @@ def test_three_algorithms_give_what_enumeration_gives(oracles, kind, order):
 def test_filter_equals_the_general_algorithm_and_enumeration(oracles, d, m, roots):
     sizes = [2] * (d - 1) + [3]
     tree = oracles.random_tree_model(np.random.default_rng(d + m), d, m, sizes, roots)
-    circuit = _from_tree(tree.parents, preorder(tree.parents), tree.sizes, tree.transition, tree.leaf)
+    circuit = from_tree(tree.parents, preorder(tree.parents), tree.sizes, tree.transition, tree.leaf)
     circuit.check()
     rows = oracles.all_rows(sizes)
     p = oracles.enumerated(tree, rows)

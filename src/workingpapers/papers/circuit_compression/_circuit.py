@@ -187,7 +187,7 @@ class Circuit:
         sizes = np.broadcast_to(np.asarray(n_categories, dtype=np.int64), (d,)).copy()
         if sizes.min() < 1:
             raise ValueError("n_categories must be 1 or more")
-        make = _Maker(vtree, sizes)
+        make = Maker(vtree, sizes)
         for n, v in enumerate(vtree.variable):
             if v >= 0:
                 make.leaf(rng.dirichlet(np.ones(sizes[v]), size=m))
@@ -208,7 +208,7 @@ class Circuit:
 
         tree = model.trees_[0]
         edge, leaf = tree.transition.astype(np.float64), tree.leaf.astype(np.float64)
-        return _from_tree(tree.parents, preorder(tree.parents), tree.sizes, edge, leaf)
+        return from_tree(tree.parents, preorder(tree.parents), tree.sizes, edge, leaf)
 
     # ------------------------------------------------------------ helpers
 
@@ -284,7 +284,7 @@ class Circuit:
         return np.maximum(x.astype(np.int64), -1)
 
 
-class _Maker:
+class Maker:
     """Collects units node by node, in the order of the vtree."""
 
     def __init__(self, vtree: Vtree, sizes: Ints) -> None:
@@ -331,7 +331,7 @@ def _shares(counts: Floats, starts: Ints, old: Floats) -> Floats:
     return np.where(sums > 0, counts / np.where(sums > 0, sums, 1.0), old)
 
 
-def _from_tree(parents: Ints, visited: Ints, sizes: Ints, transition: Floats, leaf: Floats) -> Circuit:
+def from_tree(parents: Ints, visited: Ints, sizes: Ints, transition: Floats, leaf: Floats) -> Circuit:
     """Node v is joined with its subtrees one by one, left to right in the order of visit; trees of a forest likewise."""
     d, m = len(parents), leaf.shape[1]
     rows = np.concatenate([[0], np.cumsum(sizes)])
@@ -371,7 +371,7 @@ def _from_tree(parents: Ints, visited: Ints, sizes: Ints, transition: Floats, le
             top[roots[0]] = node(top[roots[0]], top[root], -1)
             joins[top[roots[0]]] = ("root", root)
     vtree = Vtree(np.array(left), np.array(right), np.array(variable))
-    make = _Maker(vtree, sizes)
+    make = Maker(vtree, sizes)
     states = np.arange(m)
     is_single = False
     for n, v in enumerate(variable):
