@@ -19,6 +19,7 @@ What is where:
   `sample`, `quantise`.
 - `Circuit`, `Vtree`: any structured-decomposable circuit, and all its conditionals in one sweep.
 - `CodecModel`: its integer tables. `Codec`: records to bytes and back; `Archive`: a file as a sequence of records.
+- `TabularCodec`, `read_table`: data frames through the same codec. `ConditionalPC`: a circuit for each class or context.
 - `CorruptStream`, `ModelMismatch`: what reading can raise.
 
 On the command line: `python -m workingpapers.papers.circuit_compression --help`.
@@ -27,9 +28,13 @@ On the command line: `python -m workingpapers.papers.circuit_compression --help`
 from ._archive import Archive
 from ._circuit import Circuit, Conditionals
 from ._codec import Codec
+from ._columns import Column
+from ._conditional import ConditionalPC
 from ._errors import CorruptStream, ModelMismatch
 from ._hclt import HCLT
 from ._model import CodecModel
+from ._tabular import TabularCodec, read_table
 from ._vtree import Vtree
 
-__all__ = ["HCLT", "Archive", "Circuit", "Codec", "CodecModel", "Conditionals", "CorruptStream", "ModelMismatch", "Vtree"]
+__all__ = ["HCLT", "Archive", "Circuit", "Codec", "CodecModel", "Column", "ConditionalPC", "Conditionals", "CorruptStream", "ModelMismatch",
+           "TabularCodec", "Vtree", "read_table"]

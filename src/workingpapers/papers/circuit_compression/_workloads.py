@@ -19,7 +19,9 @@ from ._vtree import Vtree
 
 Array = npt.NDArray[Any]
 
-SOURCES: dict[str, tuple[Any, int]] = {"digits": (images.digits, 17), "mnist": (images.mnist, 256), "fashion-mnist": (images.fashion_mnist, 256)}
+SOURCES: dict[str, tuple[Any, int]] = {
+    "digits": (images.digits, 17), "mnist": (images.mnist, 256), "fashion-mnist": (images.fashion_mnist, 256),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
