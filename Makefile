@@ -29,7 +29,7 @@ smoke: $(VENV)/.test
 	$(BIN)/python scripts/smoke.py
 
 soak: $(VENV)/.test
-	$(BIN)/pytest -n 1 tests/soak
+	SOAK=1 $(BIN)/pytest -n 1 tests/soak
 
 # Ratios of speed and memory against peers, side by side. Peers that no registry holds: PEER_<NAME>=FOLDER.
 bench: $(VENV)/.test

@@ -162,3 +162,33 @@ def test_what_is_no_circuit_is_named():
                  lambda: Vtree.from_nested((0, (1, 1))), lambda: Vtree.from_nested((0, "a")), lambda: Vtree.balanced(0)):
         with pytest.raises(ValueError):
             call()
+
+
+@pytest.mark.needs("spflow")
+def test_an_spflow_network_keeps_its_distribution(oracles):
+    import torch
+    from spflow.meta.data import Scope
+    from spflow.modules.leaves import Bernoulli, Categorical
+    from spflow.modules.products import ElementwiseProduct, OuterProduct, Product
+    from spflow.modules.sums import Sum
+
+    torch.manual_seed(0)
+    left = Sum(OuterProduct([Categorical(Scope([0]), out_channels=2, K=3), Bernoulli(Scope([1]), out_channels=2)]), out_channels=2)
+    right = Sum(ElementwiseProduct([Categorical(Scope([2]), out_channels=3, K=2), Categorical(Scope([3]), out_channels=3, K=2)]),
+                out_channels=2)
+    mixed = Sum([Product([left, right]), OuterProduct([left, right])], out_channels=1)
+    circuit = Circuit.from_spflow(mixed)
+    circuit.check()
+    rows = oracles.all_rows([3, 2, 2, 2])
+    theirs = mixed.log_likelihood(torch.tensor(rows, dtype=torch.float32)).detach().numpy().reshape(-1)
+    np.testing.assert_allclose(circuit.log_prob(rows), theirs, atol=1e-5)
+    assert np.exp(circuit.log_prob(rows)).sum() == pytest.approx(1, abs=1e-6)
+    flat = Product([Categorical(Scope([v]), out_channels=1, K=2) for v in range(4)])
+    assert Circuit.from_spflow(Sum(flat, out_channels=1)).log_prob(np.zeros((1, 4), int)).shape == (1,)
+    leaves = [Categorical(Scope([v]), out_channels=1, K=2) for v in range(3)]
+    one, other = Product([Product(leaves[:2]), leaves[2]]), Product([leaves[0], Product(leaves[1:])])
+    two_ways = Sum([one, other], out_channels=1)
+    with pytest.raises(ValueError, match="no vtree"):
+        Circuit.from_spflow(two_ways)
+    with pytest.raises(ValueError, match="features"):
+        Circuit.from_spflow(Categorical(Scope([0, 1]), out_channels=1, K=2))

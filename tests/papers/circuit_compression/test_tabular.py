@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import lzma
+import os
 
 import numpy as np
 import pandas as pd
@@ -121,7 +122,8 @@ def test_what_is_no_table_is_refused():
     lambda s: s["columns"][0].update(kind="pickle"), lambda s: s["columns"][0].update(n_bytes=10**9),
     lambda s: s["columns"][0].update(values=[[1]]), lambda s: s["columns"][0].pop("name"), lambda s: s["columns"][0].update(extra=1),
     lambda s: s.update(aside={"town": {"999999": "x"}}), lambda s: s.update(aside={"price": {"1": "zzz"}}),
-    lambda s: s.update(aside={"town": {"a": 1}}), lambda s: s["columns"][3].update(dtype="pickle"), lambda s: s["columns"][2].update(values=["a"] * 7), lambda s: s["columns"][8].update(values=[2.5, "x"])])
+    lambda s: s.update(aside={"town": {"a": 1}}), lambda s: s["columns"][3].update(dtype="pickle"),
+    lambda s: s["columns"][2].update(values=["a"] * 7), lambda s: s["columns"][8].update(values=[2.5, "x"])])
 def test_forged_schemas_are_refused(change):
     df = everything(60)
     codec = TabularCodec(n_latents=2, random_state=0, epochs=1).fit(df)
@@ -137,6 +139,8 @@ def test_categories_of_the_census_take_less_than_general_codecs():
     try:
         df = load_adult()
     except Unavailable as error:
+        if os.environ.get("WORKINGPAPERS_REQUIRE_ALL") == "1":
+            raise
         pytest.skip(str(error))
     df = df[["workclass", "education", "marital-status", "occupation", "relationship", "race", "sex", "native-country"]].copy()
     codec = TabularCodec(random_state=0).fit(df)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import operator
 import os
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -51,6 +52,7 @@ class Archive:
             self.blocks: list[Block] = parse_directory(self.data, self.header)
             self._ends = np.cumsum([b.records for b in self.blocks], dtype=np.int64)
             self._given = model
+            self._context = self.header.context(self.schema)
             self._model = self._matched(model) if needs_model else None
         except BaseException:
             self.close()
@@ -159,11 +161,11 @@ class Archive:
         block, header = self.blocks[number], self.header
         payload = block.payload(self.data, number)
         kept, at = escapes(payload, header, block.records, self.model.n_variables)
-        body = payload[at:]
+        body, context = payload[at:], zlib.crc32(payload[:at], self._context)
         if header.flags & PER_RECORD:
-            values = _blocks.decode_records(self.model, body, block.records, which)
+            values = _blocks.decode_records(self.model, body, block.records, which, context)
         else:
-            values = _blocks.decode_block(self.model, body, block.records, header.lanes)
+            values = _blocks.decode_block(self.model, body, block.records, header.lanes, context)
             if which is not None:
                 values = values[which]
         return decoded(values, kept, self.dtype, np.arange(block.records) if which is None else which)

@@ -66,7 +66,7 @@ class BBANS:
     n_categories: int
     hidden: int = 200
     latents: int = 50
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     batch_size: int = 100
     epochs: int = 20
     chains: int = 16

@@ -73,8 +73,9 @@ def code_length(model: CodecModel, values: Values) -> npt.NDArray[np.float64]:
 # ---------------------------------------------------------------- one stream a block
 
 
-def _check_of(values: Values) -> int:
-    return LOW | (zlib.crc32(np.ascontiguousarray(values, dtype="<u2").tobytes()) & 0x7FFFFFFF)
+def _check_of(values: Values, context: int) -> int:
+    """What a state begins with: a checksum of the values it codes, begun from that of all that says what they mean."""
+    return LOW | (zlib.crc32(np.ascontiguousarray(values, dtype="<u2").tobytes(), context) & 0x7FFFFFFF)
 
 
 def _groups(choice: Array) -> list[Array]:
@@ -86,7 +87,7 @@ def _groups(choice: Array) -> list[Array]:
     return out
 
 
-def encode_block(model: CodecModel, values: Values, lanes: int) -> bytes:
+def encode_block(model: CodecModel, values: Values, lanes: int, context: int = 0) -> bytes:
     """All records on `lanes` shared states: 8 bytes a state, then words."""
     n, d = values.shape
     choice, starts, lengths = _chosen(model, values)
@@ -96,13 +97,13 @@ def encode_block(model: CodecModel, values: Values, lanes: int) -> bytes:
         share = model.weights[choice] << (PRECISION - EDGE_BITS)
         parts.insert(0, (ends[choice] - share, share, np.arange(n) % lanes))
     start, length, lane = (np.concatenate([p[i] for p in parts]) for i in range(3))
-    states = np.full(lanes, _check_of(values), dtype=np.int64)
+    states = np.full(lanes, _check_of(values, context), dtype=np.int64)
     words = np.empty(len(start), dtype=np.uint32)
     first = push(start.astype(np.int32), length.astype(np.int32), lane.astype(np.uint8), states, words)
     return states.astype("<u8").tobytes() + words[first:].astype("<u4").tobytes()
 
 
-def decode_block(model: CodecModel, payload: memoryview, n: int, lanes: int) -> Values:
+def decode_block(model: CodecModel, payload: memoryview, n: int, lanes: int, context: int = 0) -> Values:
     """The n records of a block.
 
     Raises:
@@ -116,7 +117,7 @@ def decode_block(model: CodecModel, payload: memoryview, n: int, lanes: int) -> 
     words = np.frombuffer(payload, "<u4", offset=8 * lanes).astype(np.uint32)
     states, at, ends = held.astype(np.int64), np.zeros(1, dtype=np.int64), np.array([len(words)])
     values = _decode(model, n, states, words, at, ends)
-    if at[0] != len(words) or (states != _check_of(values)).any():
+    if at[0] != len(words) or (states != _check_of(values, context)).any():
         raise CorruptStream("a block does not come back to the state that it was begun with")
     return values
 
@@ -145,7 +146,7 @@ def _decode(model: CodecModel, n: int, states: Array, words: Array, at: Array, e
 # ---------------------------------------------------------------- one stream a record
 
 
-def encode_records(model: CodecModel, values: Values) -> bytes:
+def encode_records(model: CodecModel, values: Values, context: int = 0) -> bytes:
     """Each record on a state of its own, behind a list of lengths."""
     choice, starts, lengths = _chosen(model, values)
     streams = []
@@ -157,7 +158,7 @@ def encode_records(model: CodecModel, values: Values) -> bytes:
             share = model.weights[choice[i]] << (PRECISION - EDGE_BITS)
             start = np.concatenate([[model.weight_ends[choice[i]] - share], start]).astype(np.int32)
             length = np.concatenate([[share], length]).astype(np.int32)
-        states = np.array([_check_of(values[i])], dtype=np.int64)
+        states = np.array([_check_of(values[i], context)], dtype=np.int64)
         first = push(start, length, lane[: len(start)], states, words)
         state = int(states[0])
         held = words[first:]
@@ -194,7 +195,7 @@ def record_bounds(payload: memoryview, n: int) -> tuple[Array, memoryview]:
     return ends, body
 
 
-def decode_records(model: CodecModel, payload: memoryview, n: int, which: Array | None = None) -> Values:
+def decode_records(model: CodecModel, payload: memoryview, n: int, which: Array | None = None, context: int = 0) -> Values:
     """Records of a block with one stream each: all, or those at the places `which`.
 
     Raises:
@@ -219,7 +220,7 @@ def decode_records(model: CodecModel, payload: memoryview, n: int, which: Array 
     at = ends - np.array(counts, dtype=np.int64)
     words = np.concatenate(held).astype(np.uint32) if held else _NO_WORDS
     values = _decode(model, len(places), states, words, at, ends)
-    checks = np.array([_check_of(row) for row in values], dtype=np.int64)
+    checks = np.array([_check_of(row, context) for row in values], dtype=np.int64)
     if (at != ends).any() or (states != checks).any():
         raise CorruptStream("a record does not come back to the state that it was begun with")
     return values

@@ -210,6 +210,17 @@ class Circuit:
         edge, leaf = tree.transition.astype(np.float64), tree.leaf.astype(np.float64)
         return from_tree(tree.parents, preorder(tree.parents), tree.sizes, edge, leaf)
 
+    @staticmethod
+    def from_spflow(root: Any) -> Circuit:
+        """From a module of SPFlow 1.1: sums, products and cats over categorical or Bernoulli leaves, one repetition.
+
+        Raises:
+            ValueError: no vtree fits all its products (not structured-decomposable), or a module of another kind.
+        """
+        from ._spflow import convert
+
+        return convert(root)
+
     # ------------------------------------------------------------ helpers
 
     @cached_property
@@ -306,7 +317,7 @@ class Maker:
             self.elements.append(self.elements[-1])
         self.units.append(self.units[-1] + len(rows))
 
-    def inner(self, n: int, i: Array, j: Array, weight: Array) -> None:
+    def inner(self, n: int, i: Any, j: Any, weight: Any) -> None:
         """Units of node n: for each a row of elements, with places i and j among the children's units."""
         for a, b, w in zip(i, j, weight, strict=True):
             self.left.append(np.asarray(a) + self.units[self.vtree.left[n]])

@@ -128,7 +128,7 @@ class Codec:
         if schema:
             written += file.write(schema + zlib.crc32(schema).to_bytes(4, "little"))
         blocks, done = [], 0
-        for payload, count in self._encoded(self._cut(first, batches, header), header):
+        for payload, count in self._encoded(self._cut(first, batches, header), header.context(schema)):
             blocks.append(Block(written, len(payload), count, zlib.crc32(payload)))
             written += file.write(payload)
             done += count
@@ -166,22 +166,22 @@ class Codec:
         if n:
             yield np.concatenate(waiting) if len(waiting) > 1 else waiting[0]
 
-    def _encoded(self, blocks: Iterator[Array], header: Header) -> Iterator[tuple[bytes, int]]:
+    def _encoded(self, blocks: Iterator[Array], context: int) -> Iterator[tuple[bytes, int]]:
         if self.threads == 1:
             for block in blocks:
-                yield self._encode(block), len(block)
+                yield self._encode(block, context), len(block)
             return
         with ThreadPoolExecutor(self.threads) as pool:
             under_way: list[Any] = []
             for block in blocks:
-                under_way.append((pool.submit(self._encode, block), len(block)))
+                under_way.append((pool.submit(self._encode, block, context), len(block)))
                 if len(under_way) > self.threads:
                     future, count = under_way.pop(0)
                     yield future.result(), count
             for future, count in under_way:
                 yield future.result(), count
 
-    def _encode(self, block: Array) -> bytes:
+    def _encode(self, block: Array, context: int) -> bytes:
         outside = (block < 0) | (block >= self.model.sizes)
         prefix = b""
         if self.escape:
@@ -194,10 +194,10 @@ class Codec:
             i, v = np.argwhere(outside)[0]
             raise ValueError(f"records holds {block[i, v]} at variable {v}, which takes 0 to {self.model.sizes[v] - 1}: fit the model on "
                              "such values, or pass escape=True")
-        values = block.astype(np.int32)
+        values, context = block.astype(np.int32), zlib.crc32(prefix, context)
         if self.layout == "per-record":
-            return prefix + _blocks.encode_records(self.model, values)
-        return prefix + _blocks.encode_block(self.model, values, LANES)
+            return prefix + _blocks.encode_records(self.model, values, context)
+        return prefix + _blocks.encode_block(self.model, values, LANES, context)
 
     def append(self, path: str | os.PathLike[str], records: Array) -> None:
         """Add records to a file, as blocks of their own. The old file stays until the new one is complete.
@@ -216,7 +216,7 @@ class Codec:
             with replacing(Path(path)) as out:
                 end = blocks[-1].offset + blocks[-1].length if blocks else header.first_block
                 out.write(old.data[:end])
-                for payload, count in codec._encoded(codec._cut(x, iter(()), header), header):
+                for payload, count in codec._encoded(codec._cut(x, iter(()), header), header.context(old.schema)):
                     blocks.append(Block(end, len(payload), count, zlib.crc32(payload)))
                     end += out.write(payload)
                 out.write(pack_directory(blocks, end))

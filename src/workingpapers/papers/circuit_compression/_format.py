@@ -70,7 +70,9 @@ A block: with escapes, a count and for each of them record, variable and value (
   one stream: 8 bytes for each lane's state, then 32-bit words;
   one stream a record: shortest length and bit width of the rest (variable-length number, byte), lengths above the shortest packed
   in bits, then the streams: 4 to 7 bytes of state (length modulo 4), then 32-bit words.
-A coder state begins at 2^31 + (CRC32 of what it codes, without its top bit) and must come back to it: a check on the values themselves.
+A coder state begins at 2^31 + c and must come back to it. c is the CRC32, without its top bit, of: type, layout and escape flags,
+  axes; the schema; the block's escapes; and the values that the state codes (16 bits each). So no part of the file can be exchanged,
+  with its own checksum made right, without the records refusing to decode.
 """
 
 
@@ -100,6 +102,11 @@ class Header:
     @property
     def n_variables(self) -> int:
         return int(np.prod(self.shape, dtype=object))
+
+    def context(self, schema: bytes) -> int:
+        """CRC32 of all that says what coded values mean: the blocks' states begin from it."""
+        told = bytes([DTYPES.index(self.dtype), self.flags & (PER_RECORD | ESCAPES), len(self.shape)])
+        return zlib.crc32(schema, zlib.crc32(told + struct.pack(f"<{len(self.shape)}I", *self.shape)))
 
     @property
     def model_offset(self) -> int:

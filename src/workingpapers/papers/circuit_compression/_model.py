@@ -25,7 +25,7 @@ MAX_LATENTS = 1 << 10
 MAX_CATEGORIES = 1 << 16
 MAX_TREES = 1 << 8
 MAX_MODEL_BYTES = 1 << 29
-FREE_BYTES = 1 << 20
+FREE_BYTES = 1 << 18
 MOST_EXPANSION = 64
 """An embedded model may unfold to `FREE_BYTES` + this many times its stored size: a few stored bytes cannot ask for much memory."""
 

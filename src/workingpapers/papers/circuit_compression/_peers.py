@@ -7,6 +7,7 @@ import lzma
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -74,26 +75,30 @@ def _opened(data: bytes) -> Array:
         return np.asarray(image.convert("L") if image.mode != "L" else image)
 
 
-def _image_peers(name: str, plugin: str = "", **options: Any) -> list[Peer]:
-    def ready() -> None:
-        if plugin:
-            __import__(plugin)
+def _jpeg_xl(image: Array) -> bytes:
+    import imagecodecs
 
+    return bytes(imagecodecs.jpegxl_encode(image, lossless=True, effort=10, numthreads=1))
+
+
+def _from_jpeg_xl(data: bytes) -> Array:
+    import imagecodecs
+
+    return np.asarray(imagecodecs.jpegxl_decode(data, numthreads=1))
+
+
+def _image_peers(name: str, save: Callable[[Array], bytes], open_: Callable[[bytes], Array] = _opened) -> list[Peer]:
     def one_by_one(x: Array, side: bytes) -> list[bytes]:
-        ready()
-        return [_saved(image, **options) for image in x]
+        return [save(image) for image in x]
 
     def together(x: Array, side: bytes) -> list[bytes]:
-        ready()
-        return [_saved(sheet(x), **options)]
+        return [save(sheet(x))]
 
     def back_one_by_one(files: list[bytes], shape: tuple[int, ...], side: bytes) -> Array:
-        ready()
-        return np.stack([_opened(f) for f in files]) if files else np.zeros(shape, np.uint8)
+        return np.stack([open_(f) for f in files]) if files else np.zeros(shape, np.uint8)
 
     def back_together(files: list[bytes], shape: tuple[int, ...], side: bytes) -> Array:
-        ready()
-        return unsheet(_opened(files[0]), shape)
+        return unsheet(open_(files[0]), shape)
 
     return [Peer(f"{name}, by image", one_by_one, back_one_by_one), Peer(f"{name}, one sheet", together, back_together)]
 
@@ -151,10 +156,10 @@ def _unxz(files: list[bytes], shape: tuple[int, ...], side: bytes) -> Array:
 def peers() -> dict[str, Peer]:
     """All codecs by name, at the settings that make the smallest files."""
     images = [
-        *_image_peers("PNG", format="PNG", optimize=True),
-        *_image_peers("WebP", format="WEBP", lossless=True, quality=100, method=6, exact=True),
-        *_image_peers("JPEG XL", "pillow_jxl", format="JXL", lossless=True, effort=9),
-        *_image_peers("JPEG 2000", format="JPEG2000", irreversible=False),
+        *_image_peers("PNG", partial(_saved, format="PNG", optimize=True)),
+        *_image_peers("WebP", partial(_saved, format="WEBP", lossless=True, quality=100, method=6, exact=True)),
+        *_image_peers("JPEG XL", _jpeg_xl, _from_jpeg_xl),
+        *_image_peers("JPEG 2000", partial(_saved, format="JPEG2000", irreversible=False)),
     ]
     others = [
         Peer("zstd -19, by record", _zstd_each, _unzstd_each, is_for_images=False),

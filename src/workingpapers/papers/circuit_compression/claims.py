@@ -163,7 +163,7 @@ BY_IMAGE = ("PNG, by image", "WebP, by image", "JPEG XL, by image", "JPEG 2000, 
             "zstd -19 with dictionary, by record", "xz -9e, by record")
 SHEETS = ("PNG, one sheet", "JPEG 2000, one sheet")
 CODECS = (*BY_IMAGE, *SHEETS, *STREAMS)
-STRONGEST = "xz -9e, one stream"
+STRONGEST = "JPEG XL, one sheet"
 
 
 @claim("bitrate",
