@@ -66,8 +66,8 @@ class BBANS:
     n_categories: int
     hidden: int = 200
     latents: int = 50
-    learning_rate: float = 1e-3
-    batch_size: int = 100
+    learning_rate: float = 2e-3
+    batch_size: int = 64
     epochs: int = 20
     chains: int = 16
     random_state: int = 0

@@ -59,7 +59,7 @@ def load(path: Path) -> Loaded:
         import pandas as pd
 
         try:
-            table = pd.read_csv(path, float_precision="round_trip") if name.endswith(".csv") else pd.read_parquet(path)
+            table = pd.read_csv(path, float_precision="round_trip") if name.endswith(".csv") else _parquet(path)
         except (ValueError, OSError) as error:
             raise ValueError(f"{path} cannot be read as a table: {error}") from error
         return Loaded(None, table)
@@ -72,6 +72,12 @@ def load(path: Path) -> Loaded:
         except (WrongContents, OSError, EOFError) as error:
             raise ValueError(f"{path} is not an idx file: {error}") from error
     raise ValueError(f"{path} is none of: {KINDS}")
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    import fastparquet
+
+    return fastparquet.ParquetFile(str(path)).to_pandas()
 
 
 def _folder(path: Path) -> Loaded:
@@ -129,6 +135,18 @@ def save_table(path: Path, table: pd.DataFrame) -> None:
     if path.name.lower().endswith(".csv"):
         table.to_csv(path, index=False)
     elif path.name.lower().endswith(".parquet"):
-        table.to_parquet(path, index=False)
+        path.write_bytes(parquet_bytes(table))
     else:
         raise ValueError(f"{os.fspath(path)}: a table can be written to .csv or .parquet")
+
+
+def parquet_bytes(table: pd.DataFrame, level: int = 3) -> bytes:
+    """A table as a parquet file, compressed with zstd."""
+    import tempfile
+
+    import fastparquet
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "table.parquet"
+        fastparquet.write(str(path), table, write_index=False, compression={"_default": {"type": "ZSTD", "args": {"level": level}}})
+        return path.read_bytes()

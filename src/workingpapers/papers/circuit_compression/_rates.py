@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import lzma
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._codec import Codec
+from ._files import parquet_bytes
 from ._hclt import HCLT
 from ._peers import FAMILIES, chosen
 from ._tabular import TabularCodec
@@ -104,9 +104,7 @@ def table_rates(table: pd.DataFrame, families: Sequence[str], *, n_latents: int,
         rows.append(Row("zstd -22 of the CSV", len(zstandard.ZstdCompressor(level=22).compress(text)), 0))
     if "xz" in families:
         rows.append(Row("xz -9e of the CSV", len(lzma.compress(text, preset=9 | lzma.PRESET_EXTREME)), 0))
-    out = io.BytesIO()
-    table.to_parquet(out, compression="zstd", compression_level=22, index=False)
-    rows.append(Row("parquet with zstd -22", len(out.getvalue()), 0))
+    rows.append(Row("parquet with zstd -22", len(parquet_bytes(table, 22)), 0))
     return rows, int(table.size)
 
 
