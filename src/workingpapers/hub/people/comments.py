@@ -17,7 +17,7 @@ from ..tables import CommentRow, PaperRow, UserRow
 from .audit import audit
 from .limits import COMMENTS, spend
 from .viewer import Viewer
-from .votes import comment_counts
+from .votes import comment_counts, lock_papers
 
 MAX_COMMENT = 10_000
 MAX_SHOWN = 2_000
@@ -56,6 +56,7 @@ def add_comment(session: Session, viewer: Viewer, paper: PaperRow, markdown: str
         if parent is None or parent.paper_id != paper.id or parent.deleted_at is not None:
             raise Problem(422, "No such comment", "The comment that this answers is not on this paper, or was deleted.")
     spend(session, COMMENTS, viewer)
+    lock_papers(session, [paper.id])
     row = CommentRow(paper_id=paper.id, user_id=user.id, parent_id=parent_id, markdown=text, html=str(comment_html(text)))
     session.add(row)
     session.flush()
@@ -93,6 +94,7 @@ def delete_comment(session: Session, viewer: Viewer, comment_id: int) -> Comment
     if row.user_id != viewer.account().id:
         viewer.require("edit")
     author = session.get(UserRow, row.user_id) if row.user_id else None
+    lock_papers(session, [row.paper_id])
     row.markdown, row.html, row.deleted_at = "", "", now()
     session.flush()
     session.execute(update(PaperRow).where(PaperRow.id == row.paper_id).values(comments=PaperRow.comments - 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import delete, select, update
@@ -25,8 +26,20 @@ def insert_once(session: Session, table: Any, **values: Any) -> bool:
     return session.execute(insert.values(**values).on_conflict_do_nothing().returning(table.id)).first() is not None
 
 
+def lock_papers(session: Session, paper_ids: Iterable[int]) -> None:
+    """Make these papers' counters and trends ours until the transaction ends.
+
+    Before anything else is written that points to them: on PostgreSQL a vote that is added first holds a weak lock of its
+    paper, and two such transactions would wait for each other. SQLite has one writer anyway.
+    """
+    ids = sorted(set(paper_ids))
+    if ids:
+        session.execute(select(PaperRow.id).where(PaperRow.id.in_(ids)).order_by(PaperRow.id).with_for_update()).all()
+
+
 def set_vote(session: Session, user: UserRow, paper: PaperRow, on: bool) -> bool:
     """Vote for a paper, or take the vote back; whether that changed anything."""
+    lock_papers(session, [paper.id])
     if on:
         changed = insert_once(session, VoteRow, user_id=user.id, paper_id=paper.id)
     else:
@@ -45,6 +58,7 @@ def set_tag(session: Session, user: UserRow, paper: PaperRow, name: str, on: boo
         Problem: 422, the name is no tag.
     """
     name = tag_name(name)
+    lock_papers(session, [paper.id])
     if on:
         if session.scalar(select(TagRow.id).where(TagRow.user_id == user.id).offset(MAX_TAGS).limit(1)) is not None:
             raise Problem(422, "Too many tags", f"An account keeps at most {MAX_TAGS:,}.")
@@ -94,12 +108,14 @@ def comment_counts(session: Session, user: UserRow, paper_id: int) -> None:
 def withdraw_everything(session: Session, user: UserRow) -> None:
     """Take all of an account out of counters and trends, before it is deleted."""
     voted = session.scalars(select(VoteRow.paper_id).where(VoteRow.user_id == user.id)).all()
+    kept = [session.scalars(select(t.paper_id).where(t.user_id == user.id)).all() for t in (TagRow, CommentRow)]
+    lock_papers(session, [*voted, *kept[0], *kept[1]])
     for paper_id in voted:
         session.execute(update(PaperRow).where(PaperRow.id == paper_id).values(votes=PaperRow.votes - 1))
         _trend(session, user, paper_id, "vote", False)
-    for paper_id in set(session.scalars(select(TagRow.paper_id).where(TagRow.user_id == user.id))):
+    for paper_id in set(kept[0]):
         _trend(session, user, paper_id, "tag", False)
-    for paper_id in set(session.scalars(select(CommentRow.paper_id).where(CommentRow.user_id == user.id))):
+    for paper_id in set(kept[1]):
         _trend(session, user, paper_id, "comment", False)
 
 
