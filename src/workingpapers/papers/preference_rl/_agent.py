@@ -166,6 +166,7 @@ class PreferenceAgent:
         if world is self._world:
             return world
         self._check_spaces(world)
+        self._is_exact = False
         if isinstance(world.unwrapped, FiniteEnv):
             problem = world.unwrapped.mdp
             if problem.horizon != self.horizon:
