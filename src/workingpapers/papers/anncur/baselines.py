@@ -10,6 +10,7 @@ import functools
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from workingpapers.papers.anncur.search import top
 from workingpapers.papers.anncur.senses import Task
 
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 
 
 def plain(query: str) -> str:
@@ -124,12 +126,44 @@ class DualEncoder(FirstStage):
         return queries @ items.T
 
 
+@dataclass(frozen=True)
+class _Fold:
+    """What distilling needs of one set of seen queries and one of asked ones, whatever the setting."""
+
+    items: Doubles  # (N, d)
+    target: Doubles  # (s, N) scores of the seen queries less their means
+    cosine_seen: Doubles  # (s, N) cosines of the seen queries in the scale of the target
+    cosine_asked: Doubles  # (a, N)
+    values: Doubles  # Q Q^T = V diag(values) V^T for the seen queries' vectors Q
+    vectors: Doubles
+    rotated: Doubles  # (a, s) = q Q^T V
+
+    @classmethod
+    def of(cls, task: Task, rows: NDArray[np.int64], seen: NDArray[np.int64]) -> _Fold:
+        Q, E = (v.astype(np.float64) for v in vectors(task, seen, "marked"))
+        asked = vectors(task, rows, "marked")[0].astype(np.float64)
+        R = task.scores[seen].astype(np.float64)
+        R -= R.mean(1, keepdims=True)
+        cosine = Q @ E.T
+        scale = R.std() / max(cosine.std(), 1e-12)
+        values, V = np.linalg.eigh(Q @ Q.T)
+        return cls(E, R, scale * cosine, scale * (asked @ E.T), values.clip(min=0), V, asked @ Q.T @ V)
+
+
 class LinearDistilled(FirstStage):
     """A linear head on frozen MiniLM vectors, distilled from the anchor queries' cross-encoder scores in closed form.
 
     s = q W E^T, the ridge solution of Q W E^T = R for item vectors E; or s = q V with free item vectors V, the ridge solution of
     Q V = R; either alone or added to the plain cosine. All chosen by leaving anchor queries out in five folds.
     """
+
+    def __init__(self) -> None:
+        self._forget(None)
+
+    def _forget(self, task: Task | None) -> None:
+        self._task = task
+        self._folds: dict[bytes, _Fold] = {}
+        self._maps: dict[float, Doubles] = {}
 
     def settings(self) -> Sequence[Any]:
         return [(form, ridge, cosine) for form in ("bilinear", "free") for ridge in (0.03, 0.3, 3.0) for cosine in (0.0, 1.0)]
@@ -143,17 +177,22 @@ class LinearDistilled(FirstStage):
 
     def scores(self, task: Task, rows: NDArray[np.int64], setting: Any, seen: NDArray[np.int64]) -> Floats:
         form, ridge, cosine = setting
-        Q, E = (v.astype(np.float64) for v in vectors(task, seen, "marked"))
-        asked = vectors(task, rows, "marked")[0].astype(np.float64)
-        R = task.scores[seen].astype(np.float64)
-        R = R - R.mean(1, keepdims=True)
-        scale = R.std() / max((Q @ E.T).std(), 1e-12)
-        R = R - cosine * scale * (Q @ E.T)
-        # dual form: (q Q^T) (Q Q^T + ridge)^-1 R
-        free = asked @ Q.T @ np.linalg.solve(Q @ Q.T + ridge * np.eye(len(Q)), R)
+        if task is not self._task:
+            self._forget(task)
+        key = rows.tobytes() + seen.tobytes()
+        fold = self._folds[key] = self._folds.get(key) or _Fold.of(task, rows, seen)
+        # dual form: (q Q^T) (Q Q^T + ridge)^-1 (R less the cosines)
+        weights = (fold.rotated / (fold.values + ridge)) @ fold.vectors.T
+        free = weights @ (fold.target - cosine * fold.cosine_seen)
         if form == "bilinear":
-            free = free @ E @ np.linalg.solve(E.T @ E + ridge * np.eye(E.shape[1]), E.T)
-        return np.asarray(free + cosine * scale * (asked @ E.T), dtype=np.float32)
+            free = (free @ fold.items) @ self._map(fold.items, ridge)
+        return np.asarray(free + cosine * fold.cosine_asked, dtype=np.float32)
+
+    def _map(self, E: Doubles, ridge: float) -> Doubles:
+        """(E^T E + ridge)^-1 E^T, (d, N)."""
+        if ridge not in self._maps:
+            self._maps[ridge] = np.asarray(np.linalg.solve(E.T @ E + ridge * np.eye(E.shape[1]), E.T), dtype=np.float64)
+        return self._maps[ridge]
 
 
 class EncoderDistilled(FirstStage):

@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sklearn.feature_extraction.text  # noqa: F401
+import torch  # noqa: F401
 from numpy.typing import NDArray
 
+# scikit-learn and torch are used further down; imported here, they are read once a run and not once a trial.
 from workingpapers.claims import (
     Check,
     TimedTrial,

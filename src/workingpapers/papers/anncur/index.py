@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -94,6 +94,7 @@ class CURIndex:
     _basis_: Basis | None
     _cached: tuple[Any, NDArray[np.float32]]
     _choices: dict[tuple[Any, ...], float]
+    _games: tuple[Any, list[Scored]]
     _orders: dict[tuple[str, int], Ints]
 
     def __init__(
@@ -436,18 +437,28 @@ class CURIndex:
             return 1e-3
 
         def choose() -> float:
-            held = self._held()
-            size, *rest = parts(budget, rounds)
-            exact = np.ascontiguousarray(self.S_[:, held].T, dtype=np.float32)
-            first = self._first([self.queries_[j] for j in held], size, init, retriever)
-            recalls = []
-            for ridge in ROUND_RIDGES:
-                found = in_rounds(lambda items: np.take_along_axis(exact, items, 1), self._basis(), first, rest, ridge, leave_out=held)
-                recalls.append(recall_at_k(exact, best_of(found, k)[0], k).mean())
-            near = np.flatnonzero(np.array(recalls) >= max(recalls) - 1e-9)
+            exact = self._held_rows()
+            played = self._played_games(budget, rounds, init, retriever)
+            recalls = np.array([recall_at_k(exact, best_of(found, k)[0], k).mean() for found in played])
+            near = np.flatnonzero(recalls >= recalls.max() - 1e-9)
             return ROUND_RIDGES[int(near[len(near) // 2])]
 
         return self._choice(("rounds", k, budget, rounds, init, id(retriever)), choose)
+
+    def _played_games(self, budget: int, rounds: int, init: str, retriever: Retriever | None) -> list[Scored]:
+        """The search of each held-out anchor query at each ridge; what it finds for any k is read off these."""
+        key = (budget, rounds, init, id(retriever))
+        if self._games[0] != key:
+            held, exact = self._held(), self._held_rows()
+            size, *rest = parts(budget, rounds)
+            first = self._first([self.queries_[j] for j in held], size, init, retriever)
+
+            def score(items: Ints) -> NDArray[np.float32]:
+                return np.take_along_axis(exact, items, 1)
+
+            games = [in_rounds(score, self._basis(), first, rest, ridge, leave_out=held) for ridge in ROUND_RIDGES]
+            self._games = (key, [replace(game, approx=np.empty((0, 0), np.float32)) for game in games])
+        return self._games[1]
 
     def _split(self, k: int, budget: int) -> float:
         return self._choice(("split", k, budget), lambda: suggest_split(self._basis(), self._anchor_order, self._held(), k, budget)[0])
@@ -462,6 +473,9 @@ class CURIndex:
         if n_q <= HELD:
             return np.arange(n_q)
         return np.sort(np.random.default_rng([self.seed, 2]).choice(n_q, HELD, replace=False))
+
+    def _held_rows(self) -> NDArray[np.float32]:
+        return np.ascontiguousarray(self.S_[:, self._held()].T, dtype=np.float32)
 
     def _basis(self) -> Basis:
         if self._basis_ is None:
@@ -485,7 +499,7 @@ class CURIndex:
     def _changed(self) -> CURIndex:
         """Drop what was derived from the scores."""
         self._basis_, self._cached = None, (None, np.empty((0, 0), np.float32))
-        self._choices, self._orders = {}, {}
+        self._choices, self._orders, self._games = {}, {}, (None, [])
         if self.anchor_items is not None:
             fixed = self.anchors()
             if not len(fixed) or fixed[0] < 0 or fixed[-1] >= len(self.items_) or (np.diff(fixed) == 0).any():

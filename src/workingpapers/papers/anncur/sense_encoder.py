@@ -205,15 +205,15 @@ def live_difference(folder: Path, rng: np.random.Generator, cells: int) -> float
     return worst
 
 
-def seconds_per_pair(folder: Path, rng: np.random.Generator, pairs: int = 600) -> float:
+def seconds_per_pair(folder: Path, rng: np.random.Generator, pairs: int = 300) -> float:
     """Pace of the shipped [CLS] model here and now over random pairs of the workload, texts' own states included."""
     from workingpapers.papers.anncur.senses import texts
 
     queries, items, _ = texts()
     scorer = sense_scorer("cls", folder)
-    some_q, some_i = rng.choice(len(queries), 30, replace=False), rng.choice(len(items), pairs // 30, replace=False)
+    some_q, some_i = rng.choice(len(queries), 20, replace=False), rng.choice(len(items), pairs // 20, replace=False)
     asked = [(queries[a], items[b]) for a in some_q for b in some_i]
-    scorer(asked[:60])
+    scorer(asked[:40])
     begin = time.perf_counter()
     scorer(asked)
     return (time.perf_counter() - begin) / len(asked)

@@ -118,8 +118,9 @@ def complete(
 ) -> NDArray[np.float32]:
     """Whole score rows of a batch of queries, each known on items of its own.
 
-    Solved in the m-space of scored items (K alpha = c with K = F_A F_A^T + lambda), so that a batch costs
-    O(q (m^2 n_q + m^3 / 3)) plus one product (N, n_q) x (n_q, q).
+    Solved for m coefficients, one a scored item (K alpha = c with K = F_A F_A^T + lambda), or for the n_q weights themselves where
+    those are fewer ((F_A^T F_A + lambda) w = F_A^T c, the same w), so that a batch costs O(q m n_q min(m, n_q)) plus one product
+    (N, n_q) x (n_q, q).
 
     Args:
         scored: (q, m) items scored for each query.
@@ -133,15 +134,25 @@ def complete(
     F_A = basis.rows(scored)  # (q, m, n_q)
     if leave_out is not None:
         F_A[np.arange(len(scored)), :, leave_out] = 0.0
-    K = F_A @ F_A.swapaxes(1, 2)
-    unit = np.trace(K, axis1=1, axis2=2)
-    m = scored.shape[1]
-    tiny = 1e-13 * (unit + m * basis.ones) + 1e-150  # keeps K definite when ridge is 0 or all scores are alike
-    K += basis.ones
-    K[:, range(m), range(m)] += (np.broadcast_to(ridge, unit.shape) * unit + tiny)[:, None]
-    alpha = np.linalg.solve(K, c.astype(np.float64)[..., None])[..., 0]  # (q, m)
-    w = np.einsum("qm,qmn->qn", alpha, F_A)
-    offset = basis.ones * alpha.sum(1) - w @ basis.mu
+    unit = energy(F_A)
+    m, n_q = F_A.shape[1:]
+    tiny = 1e-13 * (unit + m * basis.ones) + 1e-150  # keeps the system definite when ridge is 0 or all scores are alike
+    penalty = (np.broadcast_to(ridge, unit.shape) * unit + tiny)[:, None]
+    y = c.astype(np.float64)[..., None]
+    if m <= n_q:
+        K = F_A @ F_A.swapaxes(1, 2)
+        K += basis.ones
+        K[:, range(m), range(m)] += penalty
+        alpha = np.linalg.solve(K, y)  # (q, m, 1)
+        w = (F_A.swapaxes(1, 2) @ alpha)[..., 0]
+        constant = basis.ones * alpha.sum((1, 2))
+    else:
+        F_A = np.concatenate([F_A, np.full((len(F_A), m, 1), basis.ones**0.5)], axis=2)
+        G = F_A.swapaxes(1, 2) @ F_A
+        G[:, range(n_q + 1), range(n_q + 1)] += penalty
+        solved = np.linalg.solve(G, F_A.swapaxes(1, 2) @ y)[..., 0]  # (q, n_q + 1)
+        w, constant = solved[:, :n_q], solved[:, n_q] * basis.ones**0.5
+    offset = constant - w @ basis.mu
     rows = times(basis.S, w.astype(np.float32))
     rows += offset[:, None].astype(np.float32)
     return rows

@@ -52,7 +52,7 @@ class Ring:
         recipe = self.recipe if lr is None else replace(self.recipe, lr=lr)
         mean, std = float(train.images.mean()), float(train.images.std())
         dims = self.widths(mixer)
-        network = built(lambda: self.network(mixer, dims), seed)
+        network = built(lambda: self.network(mixer, dims), seed).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         fit(network, as_batch(train.images, mean, std), torch.from_numpy(train.labels), recipe, seed=seed)
         found = accuracy(network, as_batch(test.images, mean, std), torch.from_numpy(test.labels))
         return {"accuracy": found, "params": float(count_params(network))}

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import OptimizeResult
-from scipy.stats import qmc
 
 from ._optimizer import Acquisition, MiniGPOptimizer, Width
 from ._space import BoxSpace, from_skopt
@@ -95,6 +94,8 @@ class _Calls:
 
 
 def _initial(box: BoxSpace, n: int, rng: np.random.Generator) -> list[list[Any]]:
+    from scipy.stats import qmc
+
     cube = qmc.Sobol(box.width, rng=rng).random(1 << max(0, n - 1).bit_length())[:n]
     return [list(box.decode(u)) for u in box.snap(cube)]
 

@@ -10,7 +10,6 @@ import numpy.typing as npt
 from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import minimize
 
-from ._cholesky import lower_diagonal
 from ._kernels import Array, as_covariance
 from ._statistics import Groups, check_observations, check_points, group_rows, row_key
 
@@ -291,6 +290,8 @@ class UniqueGP:
         if 3 * len(rows) > q + 8 or self._lowered > 2 * q + 64:
             self._refactor()
             return
+        from ._cholesky import lower_diagonal  # compiled: the first repeat imports numba, and nothing else does
+
         work = np.empty(q, dtype=self.dtype)
         for row, drop in zip(rows, self.noise / before - self.noise / total):
             if not lower_diagonal(self._factor, q, int(row), float(drop), work):

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.stats import qmc
 from threadpoolctl import ThreadpoolController
 
 from ._arms import ArmPosterior
@@ -194,6 +193,8 @@ class BoxSurrogate:
 
     def _raw(self, rng: np.random.Generator, size: int = RAW_POINTS) -> Array:
         """Sobol points, the points already known, and steps around the best of them; `(m, width)`."""
+        from scipy.stats import qmc  # a third of a second that nothing else here needs
+
         # A generator of its own: Sobol spawns from the one it is given, which a saved state does not record.
         cube = qmc.Sobol(self.space.width, rng=np.random.default_rng(int(rng.integers(2**63)))).random(size)
         if not self.gp.n_unique:

@@ -61,8 +61,9 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         check_map(x, self.dim)
         height, width = x.shape[-2:]
-        # (B, 3*heads*head_dim, H, W) -> three of (B, heads, N, head_dim)
-        q, k, v = self.qkv(x).view(x.shape[0], 3, self.heads, self.head_dim, height * width).transpose(-1, -2).unbind(1)
+        # (B, 3*heads*head_dim, H, W) -> three of (B, heads, N, head_dim); laid out anew, for the fused kernel wants head_dim innermost
+        maps = self.qkv(x).reshape(x.shape[0], 3, self.heads, self.head_dim, height * width)
+        q, k, v = maps.transpose(-1, -2).contiguous().unbind(1)
         mixed = F.scaled_dot_product_attention(q, k, v)
         return self.proj(mixed.transpose(-1, -2).reshape(x.shape[0], -1, height, width))  # type: ignore[no-any-return]
 
