@@ -32,6 +32,7 @@ READS = {
         /subscribe /subscribe/preview /subscribe/{secret} /u/{token} /search
         /api/v1/claims /api/v1/claims/{slug}/{claim_id} /api/v1/comments /api/v1/papers /api/v1/papers/{slug} /api/v1/runs
         /api/v1/runs/{run_id} /api/v1/runs/{run_id}/events /api/v1/runs/{run_id}/export /api/v1/search /for-you /search.{ending}
+        /leaderboards /leaderboards.json /leaderboards/{task:path}
         /api/agent-harnesses /api/daily_papers /api/papers/search /api/papers/{name:path}""",
     READER: "/me /me/export.json /api/v1/me /api/v1/me/export /api/v1/acts/{paper:path}",
     EDITOR: "/admin",
@@ -118,7 +119,7 @@ def world(lab, paper, add_run, person):
         session.flush()
         ids = {"user_id": other.id, "comment_id": comment.id, "claim_id": claim.id, "signin_id": 10**6, "token_id": 10**6}
     ids |= {"slug": "coin", "kind": "date", "name": "saved", "ending": "json", "secret": "x" * 43, "token": "x" * 43,
-            "paper": "2403.09999", "run_id": add_run("slow", None, state="queued", ended_at=None, requested_by=f"user:{user.id}")}
+            "paper": "2403.09999", "task": "tossing coins", "run_id": add_run("slow", None, state="queued", ended_at=None, requested_by=f"user:{user.id}")}
     return ids
 
 
