@@ -119,7 +119,8 @@ def world(lab, paper, add_run, person):
         session.flush()
         ids = {"user_id": other.id, "comment_id": comment.id, "claim_id": claim.id, "signin_id": 10**6, "token_id": 10**6}
     ids |= {"slug": "coin", "kind": "date", "name": "saved", "ending": "json", "secret": "x" * 43, "token": "x" * 43,
-            "paper": "2403.09999", "task": "tossing coins", "run_id": add_run("slow", None, state="queued", ended_at=None, requested_by=f"user:{user.id}")}
+            "paper": "2403.09999", "task": "tossing coins",
+            "run_id": add_run("slow", None, state="queued", ended_at=None, requested_by=f"user:{user.id}")}
     return ids
 
 
