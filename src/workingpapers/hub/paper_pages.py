@@ -26,7 +26,7 @@ from .shelf.cards import cards
 from .shelf.finding import address, find
 from .shelf.lists import Span
 from .shelf.papertext import markdown
-from .shelf.syndication import FORMATS, base_address, syndicate
+from .shelf.syndication import FORMATS, MAX_ENTRIES, base_address, syndicate
 from .site import Site, SiteOf, tally, today
 from .tables import PaperLinkRow, PaperRow, PaperSignalRow, PaperSourceRow, PaperVersionRow
 from .usage import usage_of
@@ -67,7 +67,7 @@ def feed_of_span(request: Request, site: SiteOf, viewer: ViewerOf, kind: str, na
     if ending not in FORMATS:
         raise Problem(404, "No such format", f"A list can be read as: {', '.join(FORMATS)}.")
     with site.lab.store.reading() as session:
-        rows = lists.listed(session, span).papers
+        rows = lists.listed(session, span, limit=MAX_ENTRIES).papers
     return syndicate(request, site, rows, ending, title=f"Papers of {span.words} · Working Papers", path=span.path)
 
 
@@ -78,7 +78,7 @@ def feed_to_read(request: Request, site: SiteOf, ending: str) -> Response:
     if ending not in FORMATS:
         raise Problem(404, "No such format", f"The feed can be read as: {', '.join(FORMATS)}.")
     with site.lab.store.reading() as session:
-        rows = lists.listed(session).papers
+        rows = lists.listed(session, limit=MAX_ENTRIES).papers
     return syndicate(request, site, rows, ending, title="Working Papers: daily papers", path="/papers")
 
 
@@ -102,7 +102,7 @@ def what_moves_to_read(request: Request, site: SiteOf, ending: str) -> Response:
     if ending not in FORMATS:
         raise Problem(404, "No such format", f"The list can be read as: {', '.join(FORMATS)}.")
     with site.lab.store.reading() as session:
-        rows = lists.trending(session).papers
+        rows = lists.trending(session, limit=MAX_ENTRIES).papers
     return syndicate(request, site, rows, ending, title="Working Papers: trending", path="/papers/trending")
 
 

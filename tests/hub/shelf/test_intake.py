@@ -288,7 +288,9 @@ def test_texts_beyond_what_an_index_holds(store: Store) -> None:
 
 
 def test_every_question_of_an_intake_uses_an_index(store: Store) -> None:
-    """Nothing may grow with the number of papers."""
+    """Nothing may grow with the number of papers. PostgreSQL scans tables as small as these whatever the index."""
+    if not store.is_sqlite:
+        pytest.skip("SQLite's plans are read here")
     shelf.take_in(store, [ARXIV, PAGE])
     asked: list[tuple[str, object]] = []
     event.listen(store.engine, "before_cursor_execute", lambda c, cur, s, p, ctx, many: asked.append((s, p[0] if many else p)))
