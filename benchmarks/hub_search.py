@@ -10,8 +10,10 @@ told of the other. No question is asked twice before it is timed: nothing is ans
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import random
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,8 +23,11 @@ from numpy.typing import NDArray
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from workingpapers.hub.search import Searcher, parse, ranking
-from workingpapers.hub.search.grammar import Query, Text
+from workingpapers.hub.search import Model, Searcher, embed, parse, ranking
+from workingpapers.hub.search.conditions import EVERYTHING
+from workingpapers.hub.search.embedding import BATCH
+from workingpapers.hub.search.encoding import text_of
+from workingpapers.hub.search.grammar import Text
 from workingpapers.hub.tables import PaperRow, PaperVectorRow
 from workingpapers.lab import Settings, Store
 
@@ -30,82 +35,79 @@ QUESTIONS = Path(__file__).parent / "data" / "search_questions.json"
 WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 
 Order = NDArray[np.int64]
-Ranker = Callable[[Session, Searcher, Query], Order]
 
 
-def all_words(session: Session, find: Searcher, query: Query) -> Order:
-    """Only papers that hold every word, by BM25."""
-    return find.index.ranked(session, find.index.all_of([Text((w,)) for w in query.words]), None, 400)[0]
+class Evidence:
+    """What the rankers go by for one question; each part is asked for once."""
 
+    def __init__(self, session: Session, find: Searcher, text: str) -> None:
+        self.session, self.find, self.query = session, find, parse(quoted(text))
 
-def any_word(session: Session, find: Searcher, query: Query) -> Order:
-    """Papers that hold some word, by BM25 over all words."""
-    return find.index.ranked(session, find.index.any_of([Text((w,)) for w in query.words]), None, 400)[0]
+    @functools.cached_property
+    def any_word(self) -> Order:
+        """Papers that hold some word, by BM25 over all words."""
+        return self.find.index.ranked(self.session, self.find.index.any_of([Text((w,)) for w in self.query.words]), EVERYTHING, 400)[0]
 
+    @functools.cached_property
+    def near(self) -> tuple[Order, NDArray[np.float64], NDArray[np.float64]]:
+        """Candidates of the fusion with their cosine and cov."""
+        vector = self.find.model.question(self.query.prose)
+        assert vector is not None
+        return ranking.candidates(self.session, self.find.index, self.find.vectors, vector, self.query, EVERYTHING)
 
-def rare_words(session: Session, find: Searcher, query: Query) -> Order:
-    """The same as the search does it in bounded time: the rarest words choose, the others add their weight."""
-    return find.index.best(session, find.index.weights(session, query.words), None, 400)[0]
+    @functools.cached_property
+    def cosine(self) -> Order:
+        """Meaning alone."""
+        vector = self.find.model.question(self.query.prose)
+        assert vector is not None
+        return self.find.vectors.nearest(self.session, vector, 400)[0]
 
+    def all_words(self) -> Order:
+        """Only papers that hold every word, by BM25."""
+        return self.find.index.ranked(self.session, self.find.index.all_of([Text((w,)) for w in self.query.words]), EVERYTHING, 400)[0]
 
-def words_alone(session: Session, find: Searcher, query: Query) -> Order:
-    """What the site does without a model."""
-    return ranking.by_words(session, find.index, query, None).ids
+    def bounded(self) -> Order:
+        """Any word as the search does it in bounded time: the rarest words choose, the others add their weight."""
+        return self.find.index.best(self.session, self.find.index.weights(self.session, self.query.words), EVERYTHING, 400)[0]
 
+    def without_a_model(self) -> Order:
+        """What the site does then."""
+        return ranking.by_words(self.session, self.find.index, self.query, EVERYTHING).ids
 
-def cosine(session: Session, find: Searcher, query: Query) -> Order:
-    """Meaning alone."""
-    vector = find.model.question(query.prose)
-    assert vector is not None
-    return find.vectors.nearest(session, vector, 400)[0]
-
-
-def reciprocal(weight: float) -> Ranker:
-    """Reciprocal rank fusion with k = 60, vectors weighted `weight` to 1."""
-
-    def rank(session: Session, find: Searcher, query: Query) -> Order:
+    def reciprocal(self, weight: float) -> Order:
+        """Reciprocal rank fusion with k = 60, vectors weighted `weight` to 1."""
         score: dict[int, float] = {}
-        for ids, w in ((cosine(session, find, query), weight), (any_word(session, find, query), 1.0)):
+        for ids, w in ((self.cosine, weight), (self.any_word, 1.0)):
             for place, i in enumerate(ids.tolist()):
                 score[i] = score.get(i, 0.0) + w / (60 + place + 1)
         return np.array(sorted(score, key=lambda i: (-score[i], i)), np.int64)
 
-    return rank
+    def fused(self, weight: float) -> Order:
+        """cosine + weight * cov^2."""
+        ids, cosine, cover = self.near
+        return ids[np.lexsort((ids, -(cosine + weight * cover**2)))]
+
+    def whole(self) -> Order:
+        """The search as the site answers: exact titles first, then the fusion."""
+        return np.array([hit.paper.id for hit in self.find.find(self.query, 400).hits], np.int64)
 
 
-def fused(weight: float) -> Ranker:
-    """cosine + weight * cov^2."""
-
-    def rank(session: Session, find: Searcher, query: Query) -> Order:
-        vector = find.model.question(query.prose)
-        assert vector is not None
-        return ranking.by_meaning_and_words(session, find.index, find.vectors, vector, query, None, weight).ids
-
-    return rank
-
-
-def whole(session: Session, find: Searcher, query: Query) -> Order:
-    """The search as the site answers: exact titles first, then the fusion."""
-    return np.array([hit.paper.id for hit in find.find(query, 100).hits], np.int64)
-
-
+Ranker = Callable[[Evidence], Order]
 RANKERS: dict[str, Ranker] = {
-    "all words must match": all_words, "any word, BM25 (10, 1, 5)": any_word, "any word, in bounded time": rare_words,
-    "without a model (all words, then any)": words_alone, "MiniLM cosine": cosine, "reciprocal ranks, k = 60": reciprocal(1.0),
-    "reciprocal ranks, vectors 3 : 1": reciprocal(3.0), "cosine + 0.3 cov^2": fused(0.3), "the site's answer": whole,
+    "all words must match": Evidence.all_words, "any word, BM25 (10, 1, 5)": lambda e: e.any_word,
+    "any word, in bounded time": Evidence.bounded, "without a model (all words, then any)": Evidence.without_a_model,
+    "MiniLM cosine": lambda e: e.cosine, "reciprocal ranks, k = 60": lambda e: e.reciprocal(1.0),
+    "reciprocal ranks, vectors 3 : 1": lambda e: e.reciprocal(3.0), "cosine + 0.3 cov^2": lambda e: e.fused(0.3),
+    "the site's answer": Evidence.whole,
 }
 
 
-def places(session: Session, find: Searcher, rank: Ranker, questions: Sequence[tuple[str, int]],
-           among: set[int] | None) -> NDArray[np.float64]:
+def places(rank: Ranker, evidence: Sequence[Evidence], wanted: Sequence[int], among: set[int] | None) -> NDArray[np.float64]:
     """Place of the right paper for each question, from 1; infinite where it is not among the first 400."""
     out = []
-    for text, wanted in questions:
-        order = rank(session, find, parse(quoted(text)))
-        if among is not None:
-            order = np.array([i for i in order.tolist() if i in among], np.int64)
-        found = np.flatnonzero(order == wanted)
-        out.append(found[0] + 1.0 if len(found) else np.inf)
+    for one, right in zip(evidence, wanted):
+        order = [i for i in rank(one).tolist() if among is None or i in among]
+        out.append(order.index(right) + 1.0 if right in order else np.inf)
     return np.array(out)
 
 
@@ -131,22 +133,19 @@ def quality(store: Store, find: Searcher) -> None:
         papers = session.scalar(select(func.count()).select_from(PaperRow)) or 0
         among = None if len(vectors) == papers else vectors
         print(f"{papers:,} papers, {len(vectors):,} with vectors" + ("" if among is None else ": rankings are of these alone"))
-        sets = {
-            (kind, half): [(r.get("query", titles[r["paper"]]), ids[r["paper"]]) for r in drawn[kind] if r["half"] == half]
-            for kind in ("paraphrases", "titles") for half in ("fit", "report")
-        }
-        print("\nfitting half: mean reciprocal rank by weight of cov^2")
-        print("weight      " + "".join(f"{w:>8}" for w in WEIGHTS))
-        for kind in ("paraphrases", "titles"):
-            row = [np.mean(1 / places(session, find, fused(w), sets[kind, "fit"], among)) for w in WEIGHTS]
-            print(f"{kind:<12}" + "".join(f"{x:>8.3f}" for x in row))
-        for half in ("report", "fit"):
-            for kind in ("titles", "paraphrases"):
-                questions = sets[kind, half]
-                print(f"\n{kind}, {'reported' if half == 'report' else 'fitting'} half, {len(questions)} questions")
+        for kind in ("titles", "paraphrases"):
+            for half in ("fit", "report"):
+                rows = [r for r in drawn[kind] if r["half"] == half]
+                evidence = [Evidence(session, find, r.get("query", titles[r["paper"]])) for r in rows]
+                wanted = [ids[r["paper"]] for r in rows]
+                print(f"\n{kind}, {'fitting' if half == 'fit' else 'reported'} half, {len(rows)} questions")
+                if half == "fit":
+                    print("weight of cov^2    " + "".join(f"{w:>8}" for w in WEIGHTS))
+                    ranks = [np.mean(1 / places(lambda e, w=w: e.fused(w), evidence, wanted, among)) for w in WEIGHTS]
+                    print("mean reciprocal    " + "".join(f"{x:>8.3f}" for x in ranks), flush=True)
                 print(f"{'ranker':<40}{'MRR':>7}{'first':>8}{'top 3':>8}{'top 10':>8}{'n≤3':>7}{'n≤10':>7}")
                 for name, rank in RANKERS.items():
-                    print(f"{name:<40}{tell(places(session, find, rank, questions, among))}", flush=True)
+                    print(f"{name:<40}{tell(places(rank, evidence, wanted, among))}", flush=True)
 
 
 def speed(store: Store, find: Searcher) -> None:
@@ -173,13 +172,45 @@ def speed(store: Store, find: Searcher) -> None:
         print(f"{name:<34}" + "".join(f"{np.percentile(took, p):>8.1f}" for p in (50, 95, 99, 100)))
 
 
+def embedding(store: Store, count: int) -> None:
+    """The job that makes vectors against the bare model on the same texts and batches; CPU seconds, alternating."""
+    with store.reading() as session:
+        rows = session.execute(select(PaperRow.title, PaperRow.abstract).where(PaperRow.abstract != "").limit(count)).all()
+    texts = [text_of(row[0], row[1]) for row in rows]
+    model = Model()
+    took: dict[str, list[float]] = {"bare model": [], "job": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for turn in range(3):
+            mine = Store(Settings(home=Path(folder) / str(turn), database=""))
+            with mine.writing() as session:
+                session.add_all([PaperRow(public_id=f"wp:{i}", title=row[0], title_key=f"{i}", abstract=row[1])
+                                 for i, row in enumerate(rows)])
+            embedder = model.bulk()
+            start = time.process_time()
+            for i in range(0, len(texts), BATCH):
+                embedder.encode(texts[i : i + BATCH])
+            took["bare model"].append(time.process_time() - start)
+            start = time.process_time()
+            embed(mine, model)
+            took["job"].append(time.process_time() - start)
+            mine.close()
+    ratio = np.array(took["job"]) / np.array(took["bare model"])
+    print(f"\n{len(texts)} papers embedded, {type(embedder).__name__}: bare model {np.median(took['bare model']):.1f} CPU-s, "
+          f"job {np.median(took['job']):.1f} CPU-s (loading the model included), ratio {np.median(ratio):.3f} "
+          f"({', '.join(f'{r:.3f}' for r in ratio)})")  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("home", type=Path)
     parser.add_argument("--database", default="", help="SQLAlchemy URL in place of SQLite in HOME")
     parser.add_argument("--speed", action="store_true", help="speed alone")
+    parser.add_argument("--embedding", type=int, default=0, help="in place of the rest: the job that makes vectors, on so many papers")
     args = parser.parse_args()
     store = Store(Settings(home=args.home, database=args.database))
+    if args.embedding:
+        embedding(store, args.embedding)
+        return
     find = Searcher(store)
     if not args.speed:
         quality(store, find)

@@ -1,11 +1,13 @@
-"""Conditions of a question as SQL: applied before anything is ranked."""
+"""Conditions of a question: each part as the ids of the papers that meet it, put together before anything is ranked."""
 
 from __future__ import annotations
 
 import datetime as dt
 import functools
+from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, and_, false, not_, or_, select
+import numpy as np
+from sqlalchemy import ColumnElement, Select, and_, false, not_, or_, select
 from sqlalchemy.orm import Session
 
 from workingpapers.lab import read
@@ -14,29 +16,60 @@ from ..ingest import identity
 from ..ingest.categories import CODES
 from ..tables import PaperAliasRow, PaperCategoryRow, PaperLinkRow, PaperRow
 from .grammar import Fact, Part, Query, Text
+from .vectors import NO_IDS, Ids
 from .words import WordIndex
 
 
-def condition(session: Session, index: WordIndex, query: Query) -> ColumnElement[bool] | None:
-    """What a paper must meet, hidden ones left out; None when the question has no conditions."""
-    if not query.must and not query.never:
-        return None
-    meets = [or_(*(_part(session, index, part) for part in group)) for group in query.must]
-    return and_(PaperRow.hidden.is_(False), *meets, *(not_(_part(session, index, part)) for part in query.never))
+@dataclass(frozen=True)
+class Allowed:
+    """Which papers may answer: those of `only`, or all when it is None, without those of `never`. Sorted ids."""
+
+    only: Ids | None = None
+    never: Ids = field(default_factory=lambda: NO_IDS)
+
+    def keep(self, ids: Ids) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Which of these ids may answer."""
+        kept = np.ones(len(ids), bool) if self.only is None else np.isin(ids, self.only)
+        return kept & ~np.isin(ids, self.never) if len(self.never) else kept
 
 
-def _part(session: Session, index: WordIndex, part: Part) -> ColumnElement[bool]:
-    if isinstance(part, Text):
-        return index.holds(part)
-    return _FACTS[part.field](session, part)
+EVERYTHING = Allowed()
 
 
-def _category(_: Session, part: Fact) -> ColumnElement[bool]:
+def allowed(session: Session, index: WordIndex, query: Query, besides: ColumnElement[bool] | None = None) -> Allowed:
+    """The papers that meet the conditions of a question, and one on `PaperRow` besides; hidden ones never do."""
+    def ids(asked: Select[int]) -> Ids:
+        # Below the ORM: a category may have tens of thousands of papers.
+        return np.array(session.connection().execute(asked).scalars().all(), np.int64)
+
+    only: Ids | None = None if besides is None else np.unique(ids(select(PaperRow.id).where(besides)))
+    for group in query.must:
+        meet = np.unique(np.concatenate([ids(ids_of(session, index, part)) for part in group]))
+        only = meet if only is None else np.intersect1d(only, meet, assume_unique=True)
+    never = [ids(select(PaperRow.id).where(PaperRow.hidden))] + [ids(ids_of(session, index, part)) for part in query.never]
+    return Allowed(only, np.unique(np.concatenate(never)))
+
+
+def condition(session: Session, index: WordIndex, query: Query, besides: ColumnElement[bool] | None = None) -> ColumnElement[bool]:
+    """The same as SQL, for lists that the database orders."""
+    def meets(part: Part) -> ColumnElement[bool]:
+        return PaperRow.id.in_(ids_of(session, index, part))
+
+    groups = [or_(*map(meets, group)) for group in query.must]
+    return and_(PaperRow.hidden.is_(False), *([] if besides is None else [besides]), *groups, *(not_(meets(p)) for p in query.never))
+
+
+def ids_of(session: Session, index: WordIndex, part: Part) -> Select[int]:
+    """The papers that meet one part."""
+    return index.holding(part) if isinstance(part, Text) else _FACTS[part.field](session, part)
+
+
+def _category(_: Session, part: Fact) -> Select[int]:
     """A category, or an archive with all that lies below it. `cs.lg` is `cs.LG`."""
     wanted = part.value.rstrip("*").rstrip(".")
     code = _codes().get(wanted.lower(), wanted)
     below = [c for c in CODES if c.startswith(f"{code}.")]
-    return PaperRow.id.in_(select(PaperCategoryRow.paper_id).where(PaperCategoryRow.category.in_([code, *sorted(below)])))
+    return select(PaperCategoryRow.paper_id).where(PaperCategoryRow.category.in_([code, *sorted(below)]))
 
 
 @functools.cache
@@ -44,46 +77,42 @@ def _codes() -> dict[str, str]:
     return {name.lower(): name for code in CODES for name in (code, code.partition(".")[0])}
 
 
-def _id(_: Session, part: Fact) -> ColumnElement[bool]:
+def _id(_: Session, part: Fact) -> Select[int]:
     found = identity.arxiv_id(part.value)
     names = {part.value, found.id if found else part.value}
     if (doi := identity.doi(part.value.removeprefix("doi:"))) is not None:
         names.add(f"doi:{doi}")
-    return or_(PaperRow.public_id.in_(names), PaperRow.arxiv_id.in_(names),
-               PaperRow.id.in_(select(PaperAliasRow.paper_id).where(PaperAliasRow.public_id.in_(names))))
+    of_alias = select(PaperAliasRow.paper_id).where(PaperAliasRow.public_id.in_(names))
+    return select(PaperRow.id).where(or_(PaperRow.public_id.in_(names), PaperRow.arxiv_id.in_(names), PaperRow.id.in_(of_alias)))
 
 
-def _after(_: Session, part: Fact) -> ColumnElement[bool]:
-    return _day(part, True)
-
-
-def _before(_: Session, part: Fact) -> ColumnElement[bool]:
-    return _day(part, False)
-
-
-def _day(part: Fact, after: bool) -> ColumnElement[bool]:
-    """The day of the first version; where only the day of listing is known, that."""
+def _after(_: Session, part: Fact) -> Select[int]:
+    """By the day of the first version; where only the day of listing is known, by that."""
     day = part.day or dt.date.min
     first, listed = PaperRow.published_on, PaperRow.listed_on
-    if after:
-        return or_(first >= day, and_(first.is_(None), listed >= day))
-    return or_(first < day, and_(first.is_(None), listed < day))
+    return select(PaperRow.id).where(or_(first >= day, and_(first.is_(None), listed >= day)))
 
 
-def _has(_: Session, part: Fact) -> ColumnElement[bool]:
+def _before(_: Session, part: Fact) -> Select[int]:
+    day = part.day or dt.date.max
+    first, listed = PaperRow.published_on, PaperRow.listed_on
+    return select(PaperRow.id).where(or_(first < day, and_(first.is_(None), listed < day)))
+
+
+def _has(_: Session, part: Fact) -> Select[int]:
     if part.value == "claim":
-        return PaperRow.slug.is_not(None)
-    return PaperRow.id.in_(select(PaperLinkRow.paper_id).where(PaperLinkRow.kind == part.value))
+        return select(PaperRow.id).where(PaperRow.slug.is_not(None))
+    return select(PaperLinkRow.paper_id).where(PaperLinkRow.kind == part.value)
 
 
-def _slug(_: Session, part: Fact) -> ColumnElement[bool]:
-    return PaperRow.slug == part.value
+def _slug(_: Session, part: Fact) -> Select[int]:
+    return select(PaperRow.id).where(PaperRow.slug == part.value)
 
 
-def _verdict(session: Session, part: Fact) -> ColumnElement[bool]:
+def _verdict(session: Session, part: Fact) -> Select[int]:
     """Papers with a claim whose newest verdict on this machine is this one."""
     slugs = {slug for (slug, _), run in read.newest(session).items() if run.verdict == part.value}
-    return PaperRow.slug.in_(slugs) if slugs else false()
+    return select(PaperRow.id).where(PaperRow.slug.in_(slugs) if slugs else false())
 
 
 _FACTS = {"cat": _category, "id": _id, "after": _after, "before": _before, "has": _has, "slug": _slug, "verdict": _verdict}

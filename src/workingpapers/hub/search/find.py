@@ -16,7 +16,7 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
-from sqlalchemy import ColumnElement, and_, false, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from workingpapers.lab import Store
@@ -24,7 +24,7 @@ from workingpapers.lab import Store
 from ..ingest import identity
 from ..tables import PaperAliasRow, PaperRow
 from . import ranking
-from .conditions import condition
+from .conditions import Allowed, allowed, condition
 from .embedding import vectors_of
 from .encoding import Model
 from .grammar import Query, QueryError, Text, parse
@@ -118,14 +118,12 @@ class Searcher:
               besides: Condition) -> Answer:
         if query.is_empty:
             return Answer(query, (), "nothing")
-        among = condition(session, self.index, query)
-        if besides is not None:
-            among = besides if among is None else and_(among, besides)
         if not query.words and not query.prose.strip():
-            return by_conditions(session, self.index, query, among, limit, cursor)
+            return by_conditions(session, self.index, query, besides, limit, cursor)
         named = exact(session, query) if query.bare and besides is None else []
         if named and is_name(query.text):
             return Answer(query, tuple(Hit(p, 0.0, True) for p in named), "words")
+        among = allowed(session, self.index, query, besides)
         ranked, how, because = self._ranked(session, query, among, words_only)
         rest = ~np.isin(ranked.ids, [p.id for p in named])
         ranked = ranking.Ranked(ranked.ids[rest], ranked.scores[rest])
@@ -133,7 +131,7 @@ class Searcher:
         hits, more = _page(session, ranked, limit - len(front), cursor)
         return Answer(query, (front + hits)[:limit], how, because, more)
 
-    def _ranked(self, session: Session, query: Query, among: Condition, words_only: bool) -> tuple[ranking.Ranked, How, str]:
+    def _ranked(self, session: Session, query: Query, among: Allowed, words_only: bool) -> tuple[ranking.Ranked, How, str]:
         """All candidates in their order, what ordered them, and why not the meaning."""
         because = "" if words_only else self.model.why_absent
         if not words_only and not because:
@@ -163,18 +161,19 @@ class Searcher:
             threading.Thread(target=refresh, name="vectors", daemon=True).start()
 
 
-def by_conditions(session: Session, index: WordIndex, query: Query, among: Condition, limit: int, cursor: Cursor | None) -> Answer:
+def by_conditions(session: Session, index: WordIndex, query: Query, besides: Condition, limit: int, cursor: Cursor | None) -> Answer:
     """Papers that meet conditions: by BM25 where there are words among these, newest first otherwise."""
     if not any(isinstance(part, Text) for group in query.must for part in group):
-        return newest(session, query, among, limit, cursor)
-    hits, more = _page(session, ranking.by_conditions(session, index, query, among), limit, cursor)
+        return newest(session, query, condition(session, index, query, besides), limit, cursor)
+    ranked = ranking.by_conditions(session, index, query, allowed(session, index, query, besides))
+    hits, more = _page(session, ranked, limit, cursor)
     return Answer(query, hits, "conditions", "", more)
 
 
-def newest(session: Session, query: Query, among: Condition, limit: int, cursor: Cursor | None) -> Answer:
+def newest(session: Session, query: Query, meets: ColumnElement[bool], limit: int, cursor: Cursor | None) -> Answer:
     """Papers that meet conditions without words, newest first."""
     day = func.coalesce(PaperRow.listed_on, PaperRow.published_on, dt.date(1, 1, 1))
-    asked = select(PaperRow).where(among if among is not None else false())
+    asked = select(PaperRow).where(meets)
     if cursor is not None:
         then = dt.date.fromordinal(max(1, min(int(cursor.score), dt.date.max.toordinal())))
         asked = asked.where(or_(day < then, and_(day == then, PaperRow.id < cursor.id)))

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from ..tables import PaperRow
+from .conditions import Allowed
 from .grammar import Query, Text
 from .vectors import NO_IDS, Floats, Ids, Vectors
 from .words import ENOUGH, WordIndex
@@ -36,40 +35,42 @@ class Ranked:
 NOTHING = Ranked(NO_IDS, np.empty(0))
 
 
-def barred(session: Session) -> Ids:
-    """Papers that no list shows."""
-    return np.array(session.scalars(select(PaperRow.id).where(PaperRow.hidden)).all(), np.int64)
-
-
 def by_meaning_and_words(session: Session, index: WordIndex, vectors: Vectors, vector: Floats, query: Query,
-                         among: ColumnElement[bool] | None, cover_weight: float = COVER_WEIGHT) -> Ranked:
-    """The best by vector and the best by any word, in one order. A paper without a vector counts as the furthest of the near."""
-    hidden = barred(session)
-    near, cosine = vectors.nearest(session, vector, CANDIDATES, among, hidden)
+                         among: Allowed) -> Ranked:
+    """The best by vector and the best by any word, in one order."""
+    ids, cosine, cover = candidates(session, index, vectors, vector, query, among)
+    scores = cosine + COVER_WEIGHT * cover**2
+    order = np.lexsort((ids, -scores))
+    return Ranked(ids[order], scores[order])
+
+
+def candidates(session: Session, index: WordIndex, vectors: Vectors, vector: Floats, query: Query,
+               among: Allowed) -> tuple[Ids, NDArray[np.float64], NDArray[np.float64]]:
+    """The 400 nearest papers and the 400 best by any word, with cosine and cov of each.
+
+    A paper without a vector counts as the furthest of the near.
+    """
+    near, cosine = vectors.nearest(session, vector, CANDIDATES, among.only, among.never)
     weights = index.weights(session, query.words) if query.words else {}
     if weights:
-        worded = index.best(session, weights, among, CANDIDATES + len(hidden))[0]
-        worded = worded[~np.isin(worded, hidden) & ~np.isin(worded, near)]
+        worded = index.best(session, weights, among, CANDIDATES)[0]
+        worded = worded[~np.isin(worded, near)]
         furthest = float(cosine[-1]) if len(cosine) else 0.0
         cosine = np.concatenate([cosine, np.nan_to_num(vectors.cosines(session, vector, worded), nan=furthest)])
         near = np.concatenate([near, worded])
-    covered = index.coverage(session, weights, near)
-    return _sorted(near, cosine.astype(np.float64) + cover_weight * covered**2)
+    return near, cosine.astype(np.float64), index.coverage(session, weights, near)
 
 
-def by_words(session: Session, index: WordIndex, query: Query, among: ColumnElement[bool] | None) -> Ranked:
+def by_words(session: Session, index: WordIndex, query: Query, among: Allowed) -> Ranked:
     """Papers that hold all words, by BM25; where these are few, those that hold some of them follow."""
-    hidden = barred(session)
     parts = [Text((w,)) for w in query.words]
     if len(parts) == 1:
-        all_ids, all_ranks = index.best(session, index.weights(session, query.words), among, CANDIDATES + len(hidden))
+        ids, ranks = index.best(session, index.weights(session, query.words), among, CANDIDATES)
     else:
-        all_ids, all_ranks = index.ranked(session, index.all_of(parts), among, CANDIDATES + len(hidden))
-    keep = ~np.isin(all_ids, hidden)
-    ids, ranks = all_ids[keep], all_ranks[keep]
+        ids, ranks = index.ranked(session, index.all_of(parts), among, CANDIDATES)
     if len(ids) < ENOUGH and len(parts) > 1:
-        more, more_ranks = index.best(session, index.weights(session, query.words), among, CANDIDATES + len(hidden))
-        keep = ~np.isin(more, hidden) & ~np.isin(more, ids)
+        more, more_ranks = index.best(session, index.weights(session, query.words), among, CANDIDATES)
+        keep = ~np.isin(more, ids)
         more, more_ranks = more[keep], more_ranks[keep]
         # One falling line: those that hold all words stand a step above the best of the others.
         step = float(more_ranks[0] - ranks[-1]) + 1.0 if len(more) and len(ids) else 0.0
@@ -77,7 +78,7 @@ def by_words(session: Session, index: WordIndex, query: Query, among: ColumnElem
     return Ranked(ids, ranks)
 
 
-def by_conditions(session: Session, index: WordIndex, query: Query, among: ColumnElement[bool] | None) -> Ranked:
+def by_conditions(session: Session, index: WordIndex, query: Query, among: Allowed) -> Ranked:
     """Papers that meet conditions: by BM25 of the words in them, or, when there are none, none here (see `find.newest`)."""
     groups = [[p for p in group if isinstance(p, Text)] for group in query.must]
     parts = [p for group in groups for p in group]
@@ -85,8 +86,3 @@ def by_conditions(session: Session, index: WordIndex, query: Query, among: Colum
         return NOTHING
     ids, ranks = index.ranked(session, index.any_of(parts), among, 2 * CANDIDATES)
     return Ranked(ids, ranks)
-
-
-def _sorted(ids: Ids, scores: NDArray[np.float64]) -> Ranked:
-    order = np.lexsort((ids, -scores))
-    return Ranked(ids[order], scores[order])

@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 from workingpapers.lab import Store
 
 from ..tables import PaperRow, PaperVectorRow
+from .conditions import Allowed, allowed
 from .find import Searcher, searcher
-from .grammar import words_of
-from .ranking import barred
+from .grammar import parse, words_of
 
 TELLING_WORDS = 12
 
@@ -40,8 +40,8 @@ def _near(session: Session, find: Searcher, paper: PaperRow, limit: int) -> list
         PaperVectorRow.paper_id == paper.id, PaperVectorRow.model_id == find.model.model_id))
     if kept is None:
         return []
-    out = np.append(barred(session), paper.id)
-    ids, _ = find.vectors.nearest(session, np.frombuffer(kept, "<f4"), limit, None, out)
+    among = _others(session, find, paper)
+    ids, _ = find.vectors.nearest(session, np.frombuffer(kept, "<f4"), limit, None, among.never)
     return [int(i) for i in ids]
 
 
@@ -52,6 +52,10 @@ def _worded(session: Session, find: Searcher, paper: PaperRow, limit: int) -> li
     telling = dict(sorted(shared.items(), key=lambda item: -item[1])[:TELLING_WORDS])
     if not telling:
         return []
-    out = set(barred(session).tolist()) | {paper.id}
-    ids, _ = find.index.best(session, telling, None, limit + len(out))
-    return [int(i) for i in ids if int(i) not in out][:limit]
+    ids, _ = find.index.best(session, telling, _others(session, find, paper), limit)
+    return [int(i) for i in ids]
+
+
+def _others(session: Session, find: Searcher, paper: PaperRow) -> Allowed:
+    hidden = allowed(session, find.index, parse("")).never
+    return Allowed(None, np.append(hidden, paper.id))

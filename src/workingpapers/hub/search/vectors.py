@@ -14,10 +14,10 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Select, func, select, text
+from sqlalchemy import Select, func, select, text
 from sqlalchemy.orm import Session
 
-from ..tables import PaperRow, PaperVectorRow
+from ..tables import PaperVectorRow
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -44,9 +44,9 @@ class Vectors(Protocol):
         """How many papers have a vector here."""
         ...
 
-    def nearest(self, session: Session, vector: Floats, limit: int, among: ColumnElement[bool] | None = None,
+    def nearest(self, session: Session, vector: Floats, limit: int, among: Ids | None = None,
                 barred: Ids = NO_IDS) -> tuple[Ids, Floats]:
-        """Papers by falling cosine to a unit vector: of those that meet the condition, and none of `barred`."""
+        """Papers by falling cosine to a unit vector: of these alone, or of all, and none of `barred`."""
         ...
 
     def cosines(self, session: Session, vector: Floats, ids: Ids) -> Floats:
@@ -115,14 +115,13 @@ class VectorFile:
         """How many papers have a vector in the file."""
         return len(self._load().ids)
 
-    def nearest(self, session: Session, vector: Floats, limit: int, among: ColumnElement[bool] | None = None,
+    def nearest(self, session: Session, vector: Floats, limit: int, among: Ids | None = None,
                 barred: Ids = NO_IDS) -> tuple[Ids, Floats]:
-        """Exact: by the product of the whole file, or of the rows of the papers that meet the condition."""
+        """Exact: by the product of the whole file, or of the rows of few papers."""
         view = self._load()
         ids, rows = view.ids, view.rows
         if among is not None:
-            allowed = np.fromiter(session.scalars(select(PaperRow.id).where(among)), np.int64)
-            keep = np.isin(ids, allowed)
+            keep = np.isin(ids, among)
             ids, rows = ids[keep], rows[keep]
         if len(barred):
             keep = ~np.isin(ids, barred)
@@ -295,9 +294,9 @@ class PgVectors:
         estimate = session.scalar(text("SELECT reltuples FROM pg_class WHERE relname = :name"), {"name": self.table}) or 0
         return max(int(some), int(estimate))
 
-    def nearest(self, session: Session, vector: Floats, limit: int, among: ColumnElement[bool] | None = None,
+    def nearest(self, session: Session, vector: Floats, limit: int, among: Ids | None = None,
                 barred: Ids = NO_IDS) -> tuple[Ids, Floats]:
-        """By the index, or exactly among the papers that meet the condition."""
+        """By the index, or exactly among the papers given."""
         if not self._exists(session):
             return NO_IDS, np.empty(0, np.float32)
         count = min(limit + len(barred), 1000)
@@ -308,10 +307,9 @@ class PgVectors:
                          "ORDER BY embedding <=> CAST(:vector AS vector) LIMIT :count")
             rows = session.execute(query, facts).tuples().all()
         else:
-            allowed = session.scalars(select(PaperRow.id).where(among)).all()
             query = text(f"SELECT paper_id, cosine FROM (SELECT paper_id, 1 - (embedding <=> CAST(:vector AS vector)) AS cosine "
                          f"FROM {self.table} WHERE paper_id = ANY(:allowed)) AS near ORDER BY cosine DESC, paper_id LIMIT :count")
-            rows = session.execute(query, facts | {"allowed": list(allowed)}).tuples().all()
+            rows = session.execute(query, facts | {"allowed": among.tolist()}).tuples().all()
         ids = np.array([r[0] for r in rows], np.int64)
         keep = ~np.isin(ids, barred)
         return ids[keep][:limit], np.array([r[1] for r in rows], np.float32)[keep][:limit]

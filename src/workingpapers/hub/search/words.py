@@ -11,11 +11,11 @@ import threading
 import time
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ARRAY, REAL, ColumnElement, Integer, cast, column, func, literal_column, select, table, text
+from sqlalchemy import ARRAY, REAL, ColumnElement, Integer, Select, any_, cast, column, func, literal_column, select, table, text
 from sqlalchemy.orm import Session
 
 from ..tables import PaperRow
@@ -30,6 +30,9 @@ MANY_POSTINGS = 20_000
 """How many entries of the index a ranking by some of the words reads, beginning with the rarest word: it bounds the time
 whatever is asked of however many papers (docs/search.md)."""
 
+FEW = 2_000
+"""Up to so many papers that may answer are named to the database; of more, its best are asked for and looked through."""
+
 _KEPT_SECONDS = 120.0
 _LARGEST_CACHE = 20_000
 
@@ -37,6 +40,17 @@ _SQLITE_COLUMN: dict[TextField, str] = {"title": "title", "abstract": "abstract"
 _POSTGRES_WEIGHT: dict[TextField, str] = {"title": ":A", "author": ":B", "abstract": ":C"}
 _RANKED_SQLITE = "bm25(papers_fts, 10.0, 1.0, 5.0, 1.0)"
 _FTS = table("papers_fts", column("rowid", Integer))
+_WORDS: ColumnElement[Any] = literal_column("papers.words")
+
+
+class Keeps(Protocol):
+    """Which papers may answer: see `conditions.Allowed`."""
+
+    @property
+    def only(self) -> Ids | None: ...
+    @property
+    def never(self) -> Ids: ...
+    def keep(self, ids: Ids) -> NDArray[np.bool_]: ...
 
 
 class WordIndex:
@@ -47,15 +61,12 @@ class WordIndex:
         self._counts: dict[str, tuple[float, int]] = {}
         self._lock = threading.Lock()
 
-    def holds(self, part: Text) -> ColumnElement[bool]:
-        """The condition that a paper holds these words side by side."""
-        return self.matches(self.expression(part))
-
-    def matches(self, match: str) -> ColumnElement[bool]:
-        """The condition that a paper matches an expression of this index."""
+    def holding(self, part: Text) -> Select[int]:
+        """The ids of papers that hold these words side by side."""
+        match = self.expression(part)
         if self.is_sqlite:
-            return PaperRow.id.in_(select(_FTS.c.rowid).where(_matching(match)).correlate(None))
-        return literal_column("papers.words").op("@@", is_comparison=True)(func.to_tsquery("papers_words", match))
+            return select(_FTS.c.rowid).where(_matching(match)).correlate(None)
+        return select(PaperRow.id).where(_WORDS.op("@@", is_comparison=True)(func.to_tsquery("papers_words", match)))
 
     def expression(self, part: Text) -> str:
         """A phrase in the language of this database; words are letters and digits alone, so nothing needs escaping."""
@@ -100,8 +111,7 @@ class WordIndex:
         telling = {w: n for w, n in counts.items() if n <= total / 4 or total < 40} or counts
         return {w: float(np.log1p((total - n + 0.5) / (n + 0.5))) for w, n in telling.items()}
 
-    def best(self, session: Session, weights: Mapping[str, float], among: ColumnElement[bool] | None,
-             limit: int) -> tuple[Ids, NDArray[np.float64]]:
+    def best(self, session: Session, weights: Mapping[str, float], among: Keeps, limit: int) -> tuple[Ids, NDArray[np.float64]]:
         """Papers that hold any of the words, best first, and their ranks (higher is better).
 
         The rarest words choose the papers, up to `MANY_POSTINGS` entries of the index; a word left out there adds its weight
@@ -128,21 +138,35 @@ class WordIndex:
             ids, ranks = ids[order], ranks[order]
         return ids, ranks
 
-    def ranked(self, session: Session, match: str, among: ColumnElement[bool] | None, limit: int) -> tuple[Ids, NDArray[np.float64]]:
-        """Papers that match an expression, best first, and their ranks (higher is better)."""
+    def ranked(self, session: Session, match: str, among: Keeps, limit: int) -> tuple[Ids, NDArray[np.float64]]:
+        """Papers that match an expression and may answer, best first, and their ranks (higher is better)."""
+        if among.only is not None and len(among.only) <= FEW:
+            ids, ranks = self._top(session, match, limit + len(among.never), among.only)
+            kept = among.keep(ids)
+            return ids[kept][:limit], ranks[kept][:limit]
+        asked = limit + len(among.never) if among.only is None else 10 * limit
+        ids, ranks = self._top(session, match, asked)
+        kept = among.keep(ids)
+        if among.only is not None and len(ids) == asked and kept.sum() < limit:  # most of the best may not answer: ask for the others alone
+            ids, ranks = self._top(session, match, limit + len(among.never), among.only)
+            kept = among.keep(ids)
+        return ids[kept][:limit], ranks[kept][:limit]
+
+    def _top(self, session: Session, match: str, limit: int, only: Ids | None = None) -> tuple[Ids, NDArray[np.float64]]:
+        query: Select[int, float]
         if self.is_sqlite:
-            # Seen from the papers the index would be asked once a paper: the plus keeps it the other way round.
             query = select(_FTS.c.rowid, literal_column(_RANKED_SQLITE).label("rank")).where(_matching(match))
-            if among is not None:
-                query = query.where(literal_column("+papers_fts.rowid").in_(select(PaperRow.id).where(among)))
+            if only is not None:  # the plus keeps the index from being asked once an id
+                listed: Select[Any] = select(literal_column("value")).select_from(func.json_each(json.dumps(only.tolist())))
+                query = query.where(literal_column("+papers_fts.rowid").in_(listed))
         else:
             asked = func.to_tsquery("papers_words", match)
-            words: ColumnElement[Any] = literal_column("papers.words")
-            rank = func.ts_rank_cd(cast(literal_column("'{0.1, 0.1, 0.5, 1.0}'"), ARRAY(REAL)), words, asked)
-            query = select(PaperRow.id, (-rank).label("rank")).where(words.op("@@", is_comparison=True)(asked))
-            if among is not None:
-                query = query.where(among)
-        rows = session.execute(query.order_by(literal_column("2"), literal_column("1")).limit(limit)).all()
+            rank = func.ts_rank_cd(cast(literal_column("'{0.1, 0.1, 0.5, 1.0}'"), ARRAY(REAL)), _WORDS, asked)
+            query = select(PaperRow.id, (-rank).label("rank")).where(_WORDS.op("@@", is_comparison=True)(asked))
+            if only is not None:
+                query = query.where(PaperRow.id == any_(cast(only.tolist(), ARRAY(Integer))))
+        ordered = query.order_by(literal_column("2"), literal_column("1")).limit(limit)
+        rows = session.connection().execute(ordered).all()
         return np.array([r[0] for r in rows], np.int64), -np.array([r[1] for r in rows], np.float64)
 
     def coverage(self, session: Session, weights: Mapping[str, float], ids: Ids) -> NDArray[np.float64]:

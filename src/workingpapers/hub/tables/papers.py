@@ -28,7 +28,7 @@ class PaperRow(Base):
         Index("ix_papers_trend", "trend_log", "listed_on", "public_id"),
         Index("ix_papers_published", "published_on", "public_id"),
         Index("ix_papers_search_rev", "id", "search_rev"),
-        Index("ix_papers_hidden", "id", sqlite_where=text("hidden"), postgresql_where=text("hidden")),
+        Index("ix_papers_hidden", "id", sqlite_where=text("hidden = 1"), postgresql_where=text("hidden")),
         Index("ix_papers_created", "created_at"),
     )
 

@@ -50,7 +50,7 @@ def folding() -> tuple[str, str]:
 
 def upgrade() -> None:
     op.create_index('ix_papers_search_rev', 'papers', ['id', 'search_rev'])
-    op.create_index('ix_papers_hidden', 'papers', ['id'], sqlite_where=sa.text('hidden'), postgresql_where=sa.text('hidden'))
+    op.create_index('ix_papers_hidden', 'papers', ['id'], sqlite_where=sa.text('hidden = 1'), postgresql_where=sa.text('hidden'))
     op.create_index('ix_paper_vectors_order', 'paper_vectors', ['model_id', 'id'])
     if op.get_bind().dialect.name == 'sqlite':
         op.execute("CREATE VIRTUAL TABLE papers_fts USING fts5(title, abstract, authors, plain_summary, content='papers', "
