@@ -463,7 +463,7 @@ def informative(trial: Trial) -> dict[str, float]:
     return {"excess_risk": risks(trial, repeats=3)[trial.point.n]["excess_risk"]}
 
 
-BLURRING = at(smoke=blurring(5, 1, 0.5), small=blurring(5, 2, 1, 0.5), full=blurring(5, 3, 2, 1.5, 1, 0.5))
+BLURRING = at(smoke=blurring(5, 0.5), small=blurring(5, 2, 1, 0.5), full=blurring(5, 3, 2, 1.5, 1, 0.5))
 
 
 @informative.also(points=BLURRING, seeds=INFORMATIVE_SEEDS)  # type: ignore[untyped-decorator,unused-ignore]
