@@ -23,7 +23,7 @@ from ._select import RandomProjection
 
 Rows = Any  # (m, d), or three arrays of pairs
 ALPHAS = np.logspace(-3, 4, 15)
-SPREAD_OVER = 500
+SPREAD_OVER = 250
 
 
 def size(problem: Problem) -> int:

@@ -142,7 +142,7 @@ def three_instances(d: int, r: int, k: int, m: int, labels: tuple[int, ...]) -> 
         small=three_instances(50, 3, 8, 5_000, LABELS),
         full=three_instances(500, 10, 16, 50_000, LABELS),
     ),
-    seeds=at(smoke=6, small=50, full=500),
+    seeds=at(smoke=5, small=50, full=500),
     rule=all_of(
         each_point(headline(ratio("excess_risk", METHOD, RIDGE) < 1)),
         each_point(ratio("excess_risk", METHOD, PLAIN) < 1),
@@ -266,7 +266,7 @@ def table_of(trial: Trial, repeats: int, name: str = "excess_risk") -> Any:
     return out
 
 
-RATE_SEEDS = at(smoke=10, small=40, full=100)
+RATE_SEEDS = at(smoke=8, small=40, full=100)
 
 
 @claim(
@@ -439,7 +439,7 @@ def leaving(r: int) -> list[Setting]:
 
 def blurring(*separations: float) -> list[Setting]:
     """Four groups that come closer, two a label, so that no label is more frequent."""
-    return [Setting(f"groups {s:g} apart", "groups", 50, 4, 5_000, (80,), separation=s, flip=0.0) for s in separations]
+    return [Setting(f"groups {s:g} apart", "groups", 50, 4, 3_000, (80,), separation=s, flip=0.0) for s in separations]
 
 
 INFORMATIVE_SEEDS = at(smoke=6, small=50, full=500)
