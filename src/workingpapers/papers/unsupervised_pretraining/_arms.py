@@ -33,7 +33,11 @@ def size(problem: Problem) -> int:
 
 def tuned_head(problem: Problem) -> Any:
     """The linear head of every arm: ridge or logistic regression, tuned on the labels."""
-    return LogisticRegressionCV(Cs=np.logspace(-3, 2, 6), cv=3, max_iter=1_000) if isinstance(problem, MixtureProblem) else RidgeCV(ALPHAS)
+    return (
+        LogisticRegressionCV(Cs=np.logspace(-2, 2, 5), cv=3, tol=1e-3, max_iter=1_000)
+        if isinstance(problem, MixtureProblem)
+        else RidgeCV(ALPHAS)
+    )
 
 
 def _on(rows: Rows, pretrainer: Any, head: Any) -> PretrainedEstimator:
@@ -69,7 +73,7 @@ def plain_linear(problem: Problem, rows: Rows, seed: int) -> Any:
 
 def sparse_or_diagonal(problem: Problem, rows: Rows, seed: int) -> Any:
     """Lasso, tuned; quadratic discriminants with diagonal covariance (a full one needs more rows a class than columns)."""
-    return GaussianNB() if isinstance(problem, MixtureProblem) else LassoCV(cv=5, max_iter=5_000)
+    return GaussianNB() if isinstance(problem, MixtureProblem) else LassoCV(cv=5, tol=1e-3, max_iter=5_000)
 
 
 def same_model_from_labels(problem: Problem, rows: Rows, seed: int) -> Any:

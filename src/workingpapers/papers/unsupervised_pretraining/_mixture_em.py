@@ -51,36 +51,36 @@ class _Scores:
         per_column = v if mixture.is_diag else np.broadcast_to(v[..., None], u.shape)
         with np.errstate(divide="ignore"):
             constant = np.log(w) - 0.5 * (np.square(u) / per_column).sum(-1) - 0.5 * np.log(per_column).sum(-1)
-        self.constant = (constant - 0.5 * d * np.log(2 * np.pi)).reshape(-1)
-        self.linear = np.ascontiguousarray((u / per_column).reshape(-1, d).T)  # (d, starts K)
+        self.constant = (constant - 0.5 * d * np.log(2 * np.pi)).reshape(-1, 1)
+        self.linear = (u / per_column).reshape(-1, d)  # (starts K, d)
         self.is_unit = not mixture.is_diag and bool((v == 1.0).all())
         self.is_diag = mixture.is_diag
-        self.curve = np.ascontiguousarray((-0.5 / v).reshape(-1, d).T) if mixture.is_diag else (-0.5 / v).reshape(-1)
+        self.curve = (-0.5 / v).reshape(-1, d) if mixture.is_diag else (-0.5 / v).reshape(-1)
 
     def __call__(self, x: Array, squares: Array, norms: Array) -> tuple[Array, Array]:
-        """Responsibilities `(rows, starts, K)` and log-likelihoods `(rows, starts)`."""
-        scores = x @ self.linear
+        """Responsibilities `(starts, K, rows)` and log-likelihoods `(starts, rows)`: sums over K run along whole rows of memory."""
+        scores = self.linear @ x.T
         scores += self.constant
         if self.is_diag:
-            scores += squares @ self.curve
+            scores += self.curve @ squares.T
         elif not self.is_unit:
-            scores += np.multiply.outer(norms, self.curve)
-        scores = scores.reshape(len(x), -1, self.k)
-        top = scores.max(axis=2, keepdims=True)
-        scores -= top
+            scores += np.multiply.outer(self.curve, norms)
+        scores = scores.reshape(-1, self.k, len(x))
+        top = scores.max(axis=1)
+        scores -= top[:, None]
         np.exp(scores, out=scores)
-        total = scores.sum(axis=2, keepdims=True)
-        scores /= total
-        loglike = top[:, :, 0] + np.log(total[:, :, 0])
+        total = scores.sum(axis=1)
+        scores *= (1.0 / total)[:, None]
+        loglike = top + np.log(total)
         if self.is_unit:
-            loglike -= 0.5 * norms[:, None]
+            loglike -= 0.5 * norms
         return scores, loglike
 
 
 def expect(x: Array, mixture: Mixture) -> tuple[Array, Array]:
     """Responsibilities `(m, K)` and log-likelihoods `(m,)` of rows under one mixture."""
     responsibilities, loglike = _Scores(mixture)(x, np.square(x) if mixture.is_diag else x, np.square(x).sum(axis=1))
-    return responsibilities[:, 0], loglike[:, 0]
+    return np.ascontiguousarray(responsibilities[0].T), loglike[0]
 
 
 def _iterate(x: Array, norms: Array, mixture: Mixture, is_free: bool, covariance: str, reg_covar: float) -> tuple[Mixture, Array]:
@@ -96,14 +96,14 @@ def _iterate(x: Array, norms: Array, mixture: Mixture, is_free: bool, covariance
         rows, n = x[i : i + step], norms[i : i + step]
         squares = np.square(rows) if is_diag else rows
         responsibilities, loglike = score(rows, squares, n)
-        flat = responsibilities.reshape(len(rows), -1)
-        total += loglike.sum(axis=0)
-        mass += flat.sum(axis=0)
-        first += flat.T @ rows
+        flat = responsibilities.reshape(-1, len(rows))
+        total += loglike.sum(axis=1)
+        mass += flat.sum(axis=1)
+        first += flat @ rows
         if is_diag:
-            second += flat.T @ squares
+            second += flat @ squares
         elif is_spherical:
-            second += n @ flat
+            second += flat @ n
     safe = np.maximum(mass, 1e-10)
     # A component that holds nothing keeps its place.
     means = np.where(mass[:, None] > 1e-10, first / safe[:, None], mixture.means.reshape(-1, d))

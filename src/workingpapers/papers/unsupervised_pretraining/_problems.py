@@ -384,11 +384,18 @@ class MixtureProblem:
 
         Monte Carlo on the same rows for every predictor: the mean of `P(best label | x) - P(predicted label | x)`, never negative.
         """
+        return self.excess_risks([predictor], draws=draws, seed=seed)[0]
+
+    def excess_risks(self, predictors: Sequence[Any], *, draws: int = MONTE_CARLO, seed: int = 0) -> list[float]:
+        """`excess_risk` of several predictors; the rows are drawn once."""
         x, law = self._truth(draws, seed)
-        given = np.asarray(predictor.predict(x)).astype(np.int64).reshape(-1)
-        if given.shape != (len(x),) or given.min() < 0 or given.max() >= self.n_classes:
-            raise ValueError(f"predictor gave labels outside 0..{self.n_classes - 1}, or not one a row")
-        return float((law.max(axis=1) - law[np.arange(len(x)), given]).mean())
+        best, found = law.max(axis=1), []
+        for predictor in predictors:
+            given = np.asarray(predictor.predict(x)).astype(np.int64).reshape(-1)
+            if given.shape != (len(x),) or given.min() < 0 or given.max() >= self.n_classes:
+                raise ValueError(f"predictor gave labels outside 0..{self.n_classes - 1}, or not one a row")
+            found.append(float((best - law[np.arange(len(x)), given]).mean()))
+        return found
 
     def _truth(self, draws: int, seed: int) -> tuple[Array, Array]:
         x = self._draw(whole("draws", draws), np.random.default_rng([self.seed, TESTED, seed]))[0]
