@@ -20,7 +20,7 @@ from workingpapers.papers.unsupervised_pretraining import (
     informative_test,
     labels_saved,
 )
-from workingpapers.papers.unsupervised_pretraining._labels_saved import _reach
+from workingpapers.papers.unsupervised_pretraining._labels_saved import _order, _reach
 
 RIDGE = RidgeCV(np.logspace(-2, 4, 7))
 
@@ -169,3 +169,14 @@ def test_informative_test_tells_the_control_from_the_real_thing():
         FactorPretrainer(2, "isotropic"), RIDGE, rng.standard_normal((300, 5)), rng.standard_normal((100, 5)), rng.standard_normal(100)
     )
     assert "no structure" in nothing.sentence()
+
+
+def test_every_amount_of_labels_holds_classes_in_proportion():
+    y = np.repeat([0, 1, 2], [600, 300, 100])
+    for seed in range(5):
+        order = _order(np.arange(1_000), y, True, np.random.default_rng(seed))
+        assert sorted(order) == list(range(1_000))
+        assert set(y[order[:3]]) == {0, 1, 2}
+        for n in (20, 100, 500):
+            counts = np.bincount(y[order[:n]], minlength=3)
+            assert np.abs(counts - n * np.array([0.6, 0.3, 0.1])).max() <= 3

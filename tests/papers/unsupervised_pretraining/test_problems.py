@@ -19,7 +19,7 @@ from workingpapers.papers.unsupervised_pretraining import (
     PretrainedEstimator,
     excess_risk,
 )
-from workingpapers.papers.unsupervised_pretraining._problems import as_affine, expected_loss
+from workingpapers.papers.unsupervised_pretraining._linear_problems import as_affine, expected_loss
 
 LINEAR = [
     FactorProblem(d=6, r=2, strength=(3.0, 0.5), sigma=0.7, seed=1),

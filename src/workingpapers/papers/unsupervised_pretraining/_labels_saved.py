@@ -304,12 +304,17 @@ def _grid(n_grid: Sequence[int] | None, most: int, classes: int) -> Integers:
 
 
 def _order(train: Integers, y: Any, classifies: bool, rng: np.random.Generator) -> Integers:
-    """Rows in random order; for classes, each once first, so that every n of the grid holds all of them."""
+    """Rows in random order; with classes, each once first, then in the proportions of the whole at every n."""
     order = rng.permutation(train)
     if not classifies:
         return order
-    first = np.unique(y[order], return_index=True)[1]
-    return np.concatenate([order[first], np.delete(order, first)])
+    codes, counts = np.unique(y[order], return_inverse=True, return_counts=True)[1:]
+    rank = np.empty(len(order))
+    for code in range(len(counts)):
+        rank[codes == code] = np.arange(counts[code])
+    # The i-th row of a class of c comes after a share of about i / c of all rows.
+    place = np.where(rank == 0, rng.random(len(order)) - 1, (rank + rng.random(len(order))) / counts[codes])
+    return np.asarray(order[np.argsort(place)])
 
 
 def _errors(model: Any, x: Any, y: Any, test_x: Any, test_y: Any, score: Any, n: int) -> Array:
