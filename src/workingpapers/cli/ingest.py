@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -67,7 +68,7 @@ def _take(lab: Any, source: str, what: Path | str, saved_on: dt.date | None, lim
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[papers]}"),
                TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=silent) as bar:
+    with Progress(*columns, console=Console(stderr=True), disable=silent or not sys.stderr.isatty()) as bar:
         size = _unpacked_size(what) if isinstance(what, Path) else None
         task = bar.add_task(what.name if isinstance(what, Path) else f"{source} {what}", total=size, papers="")
 
