@@ -1,4 +1,4 @@
-"""Ingestion without a database: how fast records are read, identified and merged, in how much memory, and how well pages match.
+"""Ingestion: how fast records are read, identified, merged and stored, in how much memory, and how well pages match.
 
     python benchmarks/hub_ingest.py PAPERS.jsonl[.gz]
 
@@ -8,16 +8,23 @@ The file holds one JSON object a line: id, title, abstract, authors, date, date_
 from __future__ import annotations
 
 import dataclasses
+import gzip
+import itertools
+import json
 import re
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from workingpapers.hub.ingest import Problems, Record, iter_records, merge, record_keys, resolve
+from workingpapers.hub.shelf import import_file
+from workingpapers.hub.tables import PaperRow
+from workingpapers.lab import Settings, Store
 
 
 def as_on_a_page(record: Record) -> Record:
@@ -46,7 +53,52 @@ def resolve_all(path: Path) -> int:
     return len(resolve(list(iter_records("jsonl", path))).papers)
 
 
-JOBS: dict[str, Callable[[Path], int]] = {"read": read, "read + identify": read_and_identify, "read + resolve all at once": resolve_all}
+def into_a_new_database(path: Path) -> int:
+    """`workingpapers ingest jsonl` into an empty site: validated, duplicates looked up, words indexed, sources kept."""
+    with tempfile.TemporaryDirectory() as home:
+        store = Store(Settings(home=Path(home), database=""))
+        counts = import_file(store, "jsonl", path).counts
+        store.close()
+        assert counts.new == counts.records
+        return counts.new
+
+
+def again(path: Path) -> int:
+    """The same into a site that has it already. Twice the work is timed, the first half of it is `into_a_new_database`."""
+    with tempfile.TemporaryDirectory() as home:
+        store = Store(Settings(home=Path(home), database=""))
+        import_file(store, "jsonl", path)
+        counts = import_file(store, "jsonl", path).counts
+        store.close()
+        assert (counts.new, counts.changed, counts.same) == (0, 0, counts.records)
+        return counts.records
+
+
+def bare_inserts(path: Path) -> int:
+    """The floor: rows of `papers` alone with their index of words, from lines that are not checked at all."""
+    columns = [c.name for c in PaperRow.__table__.columns if c.name not in ("submitted_by",)]
+    plain = dict.fromkeys(columns) | {
+        "categories": "[]", "tasks": "[]", "methods": "[]", "tags": "[]", "title_key": "", "facts_hash": "", "first_author_key": "",
+        "published_key": "", "hidden": 0, "withdrawn": 0, "search_rev": 1, "votes": 0, "comments": 0, "created_at": "2026-01-01",
+        "changed_at": "2026-01-01"}
+    statement = f"INSERT INTO papers ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+    with tempfile.TemporaryDirectory() as home, (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as lines:
+        store = Store(Settings(home=Path(home), database=""))
+        rows = (json.loads(line) for line in lines)
+        count = 0
+        while part := list(itertools.islice(rows, 2_000)):
+            with store.writing() as session:
+                session.connection().exec_driver_sql(statement, [tuple((plain | {
+                    "id": count + i + 1, "public_id": row["id"], "title": row["title"], "abstract": row["abstract"],
+                    "authors": json.dumps(row["authors"])})[c] for c in columns) for i, row in enumerate(part)])
+            count += len(part)
+        store.close()
+        return count
+
+
+JOBS: dict[str, Callable[[Path], int]] = {
+    "read": read, "read + identify": read_and_identify, "read + resolve all at once": resolve_all, "bare inserts, words": bare_inserts,
+    "into a new database": into_a_new_database, "the same twice": again}
 
 
 def measure(name: str, path: Path) -> tuple[int, float, float, float]:
