@@ -7,7 +7,7 @@ import functools
 from dataclasses import dataclass, field
 
 import numpy as np
-from sqlalchemy import ColumnElement, Select, and_, false, not_, or_, select
+from sqlalchemy import ColumnElement, Select, String, and_, cast, false, func, not_, or_, select
 from sqlalchemy.orm import Session
 
 from workingpapers.lab import read
@@ -39,8 +39,10 @@ EVERYTHING = Allowed()
 def allowed(session: Session, index: WordIndex, query: Query, besides: ColumnElement[bool] | None = None) -> Allowed:
     """The papers that meet the conditions of a question, and one on `PaperRow` besides; hidden ones never do."""
     def ids(asked: Select[int]) -> Ids:
-        # Below the ORM: a category may have tens of thousands of papers.
-        return np.array(session.connection().execute(asked).scalars().all(), np.int64)
+        # As one text: a category may have tens of thousands of papers, and a row costs more than its number.
+        some = asked.subquery().c[0]
+        joined = func.group_concat(some) if index.is_sqlite else func.string_agg(cast(some, String), ",")
+        return np.fromstring(session.scalar(select(joined)) or "", np.int64, sep=",")
 
     only: Ids | None = None if besides is None else np.unique(ids(select(PaperRow.id).where(besides)))
     for group in query.must:
