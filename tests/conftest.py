@@ -111,7 +111,8 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
 def _database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """With `WORKINGPAPERS_TEST_DATABASE=postgres`: the default database of this test is a PostgreSQL one."""
     room = Path(request.node.path).relative_to(HERE).parts[0] if HERE in Path(request.node.path).parents else ""
-    if TEST_DATABASE == "postgres" and room in ("hub", "lab", "cli") and "either" not in request.fixturenames:
+    if TEST_DATABASE == "postgres" and room in ("hub", "lab", "cli") and not (
+            "either" in request.fixturenames or request.node.get_closest_marker("sqlite")):
         monkeypatch.setenv("WORKINGPAPERS_DATABASE", request.getfixturevalue("postgres_url"))
 
 

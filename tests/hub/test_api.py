@@ -115,6 +115,6 @@ def test_export_can_be_taken_in_elsewhere(client, add_run, tmp_path, lab):
     run_id = add_run()
     answer = client.get(f"/api/v1/runs/{run_id}/export")
     assert "attachment" in answer.headers["content-disposition"]
-    elsewhere = Lab(Store(Settings(home=tmp_path / "elsewhere")), lab.catalogue)
+    elsewhere = Lab(Store(Settings(home=tmp_path / "elsewhere", database="")), lab.catalogue)
     assert import_runs(elsewhere, answer.content) == [run_id]
     assert elsewhere.run_document(run_id)["arms"] == lab.run_document(run_id)["arms"]

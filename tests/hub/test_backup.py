@@ -57,6 +57,7 @@ def test_everything_comes_back(lab: Lab, tmp_path: Path, add_run: Callable[..., 
         session.add(UserRow(handle="bob"))
 
 
+@pytest.mark.sqlite
 def test_a_site_moves_to_postgresql_and_back(lab: Lab, tmp_path: Path, add_run: Callable[..., str], postgres_url: str) -> None:
     people_the_site(lab)
     add_run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,7 @@ def test_a_database_of_a_later_release_is_refused() -> None:
         Store()
 
 
+@pytest.mark.sqlite
 def test_many_processes_start_on_an_empty_home_at_once(tmp_path: Path) -> None:
     code = "from workingpapers.lab import Store; s = Store(); s.writing().__enter__(); print('open')"
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -88,6 +90,7 @@ def test_many_processes_start_on_an_empty_home_at_once(tmp_path: Path) -> None:
     assert [(p.returncode, out) for p, (out, _) in zip(processes, ended)] == [(0, "open\n")] * 6, [err for _, err in ended]
 
 
+@pytest.mark.sqlite
 def test_sqlite_waits_in_write_ahead_mode_and_keeps_its_keys() -> None:
     store = Store()
     with store.engine.connect() as connection:
@@ -129,3 +132,31 @@ def test_settings_name_the_database(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     assert settings.database_url == f"sqlite:///{tmp_path / 'workingpapers.sqlite3'}"
     assert Settings(database="postgresql://x").database_url == "postgresql://x"
+
+
+def test_numbers_that_json_lacks_and_letters_come_back(either: str) -> None:
+    body = {"interval": [float("-inf"), 1.5], "nan": float("nan"), "deep": {"x": (float("inf"),)}, "name": "Mücke", "$float": 1}
+    store = Store()
+    with store.writing() as session:
+        session.add(row(plan=body))
+        session.flush()
+        held = session.execute(text("SELECT plan FROM runs")).scalar()
+    with store.reading() as session:
+        found = session.scalars(select(RunRow.plan)).one()
+    assert found["interval"] == [float("-inf"), 1.5]
+    assert found["nan"] != found["nan"]
+    assert found["deep"] == {"x": [float("inf")]}
+    assert (found["name"], found["$float"]) == ("Mücke", 1)
+    if either == "sqlite":
+        assert "Mücke" in str(held)
+
+
+def test_two_processes_start_on_an_empty_postgresql_at_once(postgres: Any) -> None:
+    new = postgres.new("template1")
+    code = "from workingpapers.lab import Store; Store(); print('open')"
+    environment = {**os.environ, "WORKINGPAPERS_DATABASE": postgres.url(new)}
+    processes = [subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                 for _ in range(2)]
+    ended = [p.communicate(timeout=120) for p in processes]
+    assert [(p.returncode, out) for p, (out, _) in zip(processes, ended)] == [(0, "open\n")] * 2, [err for _, err in ended]
+    postgres.drop(new)

@@ -287,6 +287,7 @@ def test_texts_beyond_what_an_index_holds(store: Store) -> None:
         assert max(len(v.encode()) for v in session.scalars(select(SourceKeyRow.value))) <= 200
 
 
+@pytest.mark.sqlite
 def test_every_question_of_an_intake_uses_an_index(store: Store) -> None:
     """Nothing may grow with the number of papers. PostgreSQL scans tables as small as these whatever the index."""
     if not store.is_sqlite:

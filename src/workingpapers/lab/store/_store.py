@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -115,17 +116,44 @@ def _to_wal(cursor: Any) -> None:
             time.sleep(0.05)
 
 
+_NOT_FINITE = "$float"
+
+
 def _to_json(value: Any) -> str:
-    """JSON as the columns hold it: letters as they are, since the index of words reads the names of authors there."""
-    return json.dumps(value, ensure_ascii=False)
+    """JSON as the columns hold it.
+
+    Letters stay as they are, since the index of words reads the names of authors there. NaN and infinities, which JSON
+    lacks and PostgreSQL refuses, become small objects that `_from_json` turns back.
+    """
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), ensure_ascii=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return {_NOT_FINITE: repr(value)}
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _from_json(text: str | bytes) -> Any:
+    text = text if isinstance(text, str) else text.decode()  # psycopg hands over bytes
+
+    def number(found: dict[str, Any]) -> Any:
+        return float(found[_NOT_FINITE]) if len(found) == 1 and isinstance(found.get(_NOT_FINITE), str) else found
+
+    return json.loads(text, object_hook=number) if _NOT_FINITE in text else json.loads(text)
 
 
 def _engine(settings: Settings) -> Engine:
     url = settings.database_url
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True, json_serializer=_to_json)
+        return create_engine(url, pool_pre_ping=True, json_serializer=_to_json, json_deserializer=_from_json)
     settings.home.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": 15}, json_serializer=_to_json)
+    engine = create_engine(url, connect_args={"timeout": 15}, json_serializer=_to_json, json_deserializer=_from_json)
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _: Any) -> None:
