@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -181,11 +182,20 @@ class Digits:
         """Nothing to do."""
 
     def load(self) -> Images:
-        """The arrays."""
-        from sklearn.datasets import load_digits
+        """The arrays, from scikit-learn's own file; scikit-learn itself, whose import takes a second, is not imported.
 
-        raw = load_digits()
-        return Images(self.name, raw.images.astype(np.uint8), raw.target.astype(np.int64), tuple("0123456789"))
+        Raises:
+            Unavailable: scikit-learn is not installed.
+            WrongContents: its file holds other images than it did.
+        """
+        spec = find_spec("sklearn")
+        if spec is None or spec.origin is None:
+            raise Unavailable("the digits come with scikit-learn, which is not installed")
+        table = np.loadtxt(Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",", dtype=np.int64)
+        found = Images(self.name, table[:, :-1].reshape(-1, 8, 8).astype(np.uint8), table[:, -1], tuple("0123456789"))
+        if found.sha256() != self.sha256:
+            raise WrongContents("scikit-learn's file of digits holds other images than those this data set is named after")
+        return found
 
 
 def digits() -> Digits:
