@@ -21,6 +21,7 @@ from .people.comments import thread
 from .people.viewer import Viewer, ViewerOf
 from .problems import Problem
 from .rendering import page
+from .search.similar import similar_papers
 from .shelf import citing, lists
 from .shelf.cards import cards
 from .shelf.finding import address, find
@@ -191,6 +192,9 @@ def _unknown(site: Site, name: str) -> Problem:
     return Problem(404, "No such paper", f"{name[:60]!r} is hidden here.")
 
 
+ALIKE = 5
+
+
 def _paper(request: Request, site: Site, session: Session, viewer: Viewer, row: PaperRow, paper: Paper | None) -> Response:
     url = base_address(request, site) + address(row)
     signals = session.scalars(select(PaperSignalRow).where(PaperSignalRow.paper_id == row.id).order_by(PaperSignalRow.name)).all()
@@ -203,6 +207,7 @@ def _paper(request: Request, site: Site, session: Session, viewer: Viewer, row: 
         "versions": session.scalars(select(PaperVersionRow).where(PaperVersionRow.paper_id == row.id)
                                     .order_by(PaperVersionRow.version)).all(),
         "sources": SOURCES, "at": address(row), "trend": trending.words_of(trending.reasons(session, [row.id], now()).get(row.id, {})),
+        "alike": [(paper.title, address(paper)) for paper in similar_papers(site.lab.store, row, limit=ALIKE)[0]],
     }
     if paper is None:
         return page(request, "paper_other.html", **facts)
