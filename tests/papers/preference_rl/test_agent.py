@@ -270,6 +270,11 @@ def changed(path: Path, **arrays: Any) -> Path:
     return path
 
 
+def _change_name(change: dict[str, object]) -> str:
+    """A name that every process of a test run finds alike: functions print their address."""
+    return ", ".join(f"{k}={v.__name__ if callable(v) else v}" for k, v in change.items())
+
+
 @pytest.mark.parametrize("change", [
     {"reward_mean": lambda x: x[:-1]}, {"reward_mean": lambda x: x * np.nan}, {"reward_factor": lambda x: -x}, {"wins": None},
     {"seen_counts": lambda x: x - 5}, {"before_actions": lambda x: x + 7}, {"asked_round": lambda x: x + 100}, {"pairs": lambda x: x * 0},
@@ -277,7 +282,7 @@ def changed(path: Path, **arrays: Any) -> Path:
     {"meta": {"kind": "PreferenceTS"}}, {"meta": {"format": 99}}, {"meta": {"rng": {"bit_generator": "PCG64"}}},
     {"meta": {"horizon": -1}}, {"meta": {"features": {"kind": "os.system"}}},
     {"meta": {"features": {"kind": "tabular", "n_states": 10**9, "n_actions": 10**9}}},
-    {"meta": {"selection": ["rule", -1.0, 0, 0]}}, {"meta": {"link": ["logistic", "x"]}}, {"meta": {"pending": True}}], ids=str)
+    {"meta": {"selection": ["rule", -1.0, 0, 0]}}, {"meta": {"link": ["logistic", "x"]}}, {"meta": {"pending": True}}], ids=_change_name)
 def test_a_changed_file_is_refused_in_words(saved: Path, change: dict[str, Any]) -> None:
     with pytest.raises((DamagedState, ValueError)):
         PRLSVI.load(changed(saved, **change))
