@@ -178,7 +178,7 @@ STRONGEST = "JPEG XL"
 @claim("bitrate",
        arms={PC: method(by_circuit), VAE: baseline(by_vae), RANDOM_TREE: control(by_circuit, structure="random"),
              **{name: baseline(by_peer, name=name) for name in FORMS}},
-       points=at(smoke=[ImageSet("digits", 1_200, 300, 8, batch_size=128, neural_epochs=3)],
+       points=at(smoke=[ImageSet("digits", 1_000, 150, 8, 4, 1, 128, 2)],
                  small=[ImageSet("mnist", 9_000, 1_000, neural_epochs=40)],
                  full=[ImageSet("mnist", 60_000, 10_000, epochs=12), ImageSet("fashion-mnist", 60_000, 10_000, 32, epochs=12)]),
        seeds=at(smoke=3, small=3, full=3),
@@ -273,7 +273,7 @@ def same_rate(checks: Sequence[Check]) -> str:
 # ---------------------------------------------------------------- logd
 
 CHANGED, CARRIED, WHOLE, SMALLER = "changed units only", "carried beliefs", "one pass a pixel", "changed units, smaller child first"
-TIMED_UP_TO = {"smoke": 400, "small": 1_600, "full": 784}
+TIMED_UP_TO = {"smoke": 784, "small": 1_600, "full": 784}
 
 
 def _shapes(states: int, **sides: Sequence[int]) -> list[Shape]:
@@ -289,7 +289,7 @@ def conditionals(circuit: Any, x: Array, algorithm: Any, order: Any = "larger-fi
        arms={CHANGED: method(conditionals, algorithm="changed-only"), CARRIED: method(conditionals, algorithm="carried-beliefs"),
              WHOLE: baseline(conditionals, algorithm="whole-passes"),
              SMALLER: control(conditionals, algorithm="changed-only", order="smaller-first")},
-       points=at(smoke=_shapes(4, balanced=(8, 12, 20), chain=(28,), pixel_tree=(8, 28)),
+       points=at(smoke=_shapes(4, balanced=(10, 16, 22), chain=(28,), pixel_tree=(8, 28)),
                  small=[*_shapes(4, balanced=(8, 16, 28, 40, 56), chain=(8, 28, 56), pixel_tree=(8, 16, 28, 56)), Shape("mnist tree", 784)],
                  full=[*_shapes(16, balanced=(8, 16, 28, 56), chain=(8, 28, 56), pixel_tree=(8, 28, 56)), Shape("mnist tree", 784, 16)]),
        seeds=at(smoke=3, small=3, full=3),
