@@ -274,7 +274,8 @@ def test_same_data_same_mail(lab: Lab, smtp: HubSettings, add_run: Callable[...,
 
 def test_hostile_papers_stay_text_and_long_ones_stay_short(lab: Lab, smtp: HubSettings) -> None:
     evil = '<script>alert(1)</script><img src=x onerror=alert(1)> "\'&'
-    add_papers(lab, 40, title=evil + "\r\nBcc: x@y.org " + "t" * 20_000, abstract=evil * 2_000, authors=[evil] * 300, primary_category=evil[:40])
+    add_papers(lab, 40, title=evil + "\r\nBcc: x@y.org " + "t" * 20_000, abstract=evil * 2_000, authors=[evil] * 300,
+               primary_category=evil[:40])
     subscribe(lab, "a@example.org")
     until = now()
     edition = make_edition(lab.store, lab.catalogue, "trending", {}, until - DAY, until)
