@@ -86,13 +86,13 @@ def test_dark_follows_the_system_and_the_switch(open_page, history):
     light, dark = open_page("/"), open_page("/", scheme="dark")
     assert ground(light) == "rgb(251, 250, 246)"
     assert ground(dark) == "rgb(22, 22, 20)"
-    light.click("button[value=dark]")
-    light.wait_for_url("**/")
+    with light.expect_navigation():
+        light.click("button[value=dark]")
     assert ground(light) == "rgb(22, 22, 20)"
     light.goto(light.url + "papers/coin")
     assert ground(light) == "rgb(22, 22, 20)"
-    dark.click("button[value=light]")
-    dark.wait_for_url("**/")
+    with dark.expect_navigation():
+        dark.click("button[value=light]")
     assert ground(dark) == "rgb(251, 250, 246)"
 
 

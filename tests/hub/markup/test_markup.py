@@ -88,6 +88,9 @@ def test_text_of_papers_is_inert(text):
 
 @settings(max_examples=300, deadline=None)
 @given(latexish)
+@example("```\x1f\nx")
+@example("``` \\ \nx\n```")
+@example("```math display\nx\n```")
 def test_comments_are_inert(text):
     check(comment_html(text), COMMENT_TAGS)
 

@@ -54,6 +54,7 @@ def _reader() -> MarkdownIt:
     reader.disable(["image", "heading", "lheading", "hr"])
     reader.inline.ruler.before("escape", "maths", _maths)
     reader.add_render_rule("maths", _render_maths)
+    reader.add_render_rule("fence", _render_fence)
     assert reader.linkify is not None
     reader.linkify.set({"fuzzy_link": False, "fuzzy_email": False})
     return reader
@@ -75,3 +76,8 @@ def _maths(state: StateInline, silent: bool) -> bool:
 def _render_maths(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
     token = tokens[index]
     return str(maths_html(Maths(token.content, bool(token.meta["display"]), 0)))
+
+
+def _render_fence(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    """Without the language that the writer names: nothing here colours code, and a class is one more thing to clean."""
+    return str(Markup("<pre><code>{}</code></pre>\n").format(tokens[index].content))
