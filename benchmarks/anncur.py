@@ -3,14 +3,18 @@
     python -m benchmarks.anncur             about three minutes
     PEER_ANNCUR=FOLDER ...                  also beside github.com/iesl/anncur at d929a7c
 
+rerankers 0.10 is measured in an environment of its own, made in the cache folder: it was written for an older transformers.
+
 The official code needs a GPU dump, wandb and IPython to run whole; its evaluation function is taken from its file and run as it stands.
 """
 
 from __future__ import annotations
 
 import ast
+import json
 import os
 import statistics
+import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -21,8 +25,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from workingpapers.claims import side_by_side
-from workingpapers.papers.anncur import CURIndex, from_callable, replay
+from workingpapers.papers.anncur import CURIndex, from_callable, from_cross_encoder, replay
+from workingpapers.papers.anncur.scorers import score_pairs
 from workingpapers.papers.anncur.solver import Basis, item_embeddings
+
+from ._peers import environment, peer
 
 RECORDED = "not here (recorded 2026-11-23 at d929a7c: {ratio})"
 
@@ -167,11 +174,66 @@ def model_calls() -> None:
         f"{1500 / t['unsorted'].median:.0f} /s", f"{ratio.estimate:.2f} x", ">= 1.5 x")
 
 
+RERANKERS = ["torch", "transformers==4.57.3", "sentencepiece", "protobuf", "numpy", "rerankers==0.10.0"]
+RERANK = """
+import torch
+torch.set_num_threads(1)
+from rerankers import Reranker
+folder, told = sys.argv[1:]
+ranker = Reranker(folder, model_type="cross-encoder", device="cpu", batch_size=32, verbose=0)
+lists = json.load(open(told, encoding="utf-8"))
+def turn():
+    found = [ranker.rank(query=query, docs=docs, doc_ids=list(range(len(docs)))) for query, docs in lists]
+    return [[r.score for r in sorted(one.results, key=lambda r: r.document.doc_id)] for one in found]
+"""
+
+
+def rerank_plumbing() -> None:
+    """The same cross-encoder over the same pairs: 4 queries with 50 glosses each, through us and through the peers' plumbing."""
+    import torch
+
+    from workingpapers.papers.anncur.senses import texts
+    from workingpapers.parts.language import minilm_folder
+    from workingpapers.parts.vision import ensure_torchvision
+
+    ensure_torchvision()  # transformers imports it where it is installed
+    from sentence_transformers import CrossEncoder
+
+    torch.manual_seed(0)  # the head is drawn: speed and agreement are asked for here, not quality
+    model = CrossEncoder(str(minilm_folder()), num_labels=1, device="cpu")
+    queries, items, _ = texts()
+    rng = np.random.default_rng(0)
+    lists = [(queries[q], [items[i] for i in rng.choice(len(items), 50, replace=False)]) for q in range(4)]
+    pairs = [(query, item) for query, docs in lists for item in docs]
+    options = {"batch_size": 32, "activation_fn": torch.nn.Identity()}
+    scorer = from_cross_encoder(model, **options)
+
+    def by_rank() -> list[list[float]]:
+        ranked = [model.rank(query, docs, show_progress_bar=False, **options) for query, docs in lists]
+        return [[float(r["score"]) for r in sorted(one, key=lambda r: r["corpus_id"])] for one in ranked]
+
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        told = Path(folder) / "lists.json"
+        told.write_text(json.dumps(lists), encoding="utf-8")
+        with peer(environment("rerankers", RERANKERS), RERANK, folder, str(told)) as rerankers:
+            ours = score_pairs(scorer, pairs)
+            for name, theirs in (("sentence-transformers", by_rank()), ("rerankers", rerankers())):
+                assert np.allclose(np.concatenate(theirs), ours, atol=1e-4), name
+            contenders = {"ours": lambda: score_pairs(scorer, pairs), "sentence-transformers": by_rank, "rerankers": rerankers}
+            t = side_by_side(contenders, repeats=5)
+    for name in ("sentence-transformers", "rerankers"):
+        ratio = t.ratio(name, "ours")
+        row(f"reranking 4 x 50 glosses, {name}", f"{200 / t['ours'].median:.0f} /s", f"{200 / t[name].median:.0f} /s",
+            f"{ratio.estimate:.2f} x", f"[{ratio.lo:.2f}, {ratio.hi:.2f}], equal scores")
+
+
 def main() -> None:
     row("", "ours", "other", "ratio", "bar")
     overhead()
     evaluation()
     model_calls()
+    rerank_plumbing()
 
 
 if __name__ == "__main__":

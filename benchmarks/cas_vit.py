@@ -25,9 +25,9 @@ from workingpapers.parts.vision.training import built
 
 COMMIT = "041d2d688046ace52a6cec0bc5fd9e3876fdb930"
 RECORDED = (
-    f"2026-11-23, commit {COMMIT[:7]}, torch 2.13.0, 1 thread of a busy AMD EPYC, 15 rounds: "
-    "forward ours / official 0.91 [0.84, 0.98] XS, 1.03 [0.97, 1.09] S; official / fused 1.65 [1.58, 1.74] XS, 1.32 [1.23, 1.43] S; "
-    "forward and backward ours / official 0.99 [0.95, 1.03] XS, 0.97 [0.91, 1.03] S"
+    f"2026-11-25, commit {COMMIT[:7]}, torch 2.13.0, 1 thread of a quiet AMD EPYC, 21 rounds: "
+    "forward ours / official 1.00 [0.98, 1.02] XS, 1.02 [0.97, 1.06] S; official / fused 1.26 [1.24, 1.28] XS, 1.27 [1.22, 1.32] S; "
+    "forward and backward ours / official 1.01 [0.99, 1.02] XS, 1.00 [0.99, 1.02] S"
 )
 THREADS, REPEATS = int(os.environ.get("THREADS", "1")), int(os.environ.get("REPEATS", "21"))
 
