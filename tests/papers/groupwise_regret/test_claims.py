@@ -180,3 +180,17 @@ def test_the_grid_contest_measures_regret_to_the_best_grid_model() -> None:
         least = min(np.square((stream.X[mine] @ [a, b] - stream.y[mine]) / 2).sum() for a in axis for b in axis)
         wanted.append((trace.expected_loss[mine].sum() - least) / mine.sum())
     assert given["regret"] == pytest.approx(np.mean(wanted))
+
+
+def test_time_is_that_of_the_processor() -> None:
+    """A call that sleeps costs nothing, one that works twice as long costs twice as much, whatever else the machine does."""
+    import time
+
+    def work(seconds: float) -> None:
+        end = time.process_time() + seconds
+        while time.process_time() < end:
+            pass
+
+    found = claims.processor_seconds({"short": lambda: work(0.005), "long": lambda: work(0.01), "asleep": lambda: time.sleep(0.02)}, 3)
+    assert found["long"] / found["short"] == pytest.approx(2, rel=0.1)
+    assert found["asleep"] < 0.2 * found["short"]

@@ -103,6 +103,7 @@ def test_assignment_is_the_cheapest_of_all() -> None:
     (lambda: FollowThePerturbedLeader(lambda c: c, 1.0), "n is not known"),
     (lambda: FollowThePerturbedLeader(Assignment(2), 1.0, "normal"), "noise is 'normal'"),  # type: ignore[arg-type]
     (lambda: FollowThePerturbedLeader(Assignment(2), 1.0, growth="log"), "growth is 'log'"),  # type: ignore[arg-type]
+    (lambda: FollowThePerturbedLeader(Assignment(2), 1.0, forget=0.0), "forget is 0"),
     (lambda: FollowThePerturbedLeader(Assignment(2), 1.0).learn(None, [1.0]), "4 finite numbers"),
     (lambda: FollowThePerturbedLeader(lambda c: [1.0], 1.0, n=3).propose(), "the oracle gave"),
     (lambda: FTPLSmallSeparator([[0.0]], lambda c, v: lambda x: 0, actions=1), "actions is 1"),
@@ -256,6 +257,56 @@ def test_order_of_calls_and_bad_losses() -> None:
         GroupwiseOnline(Hedge(3), GROUPS, 3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="as many"):
         model.run(["car"], [])
+
+
+def test_a_group_added_mid_stream_finds_its_own_best_action() -> None:
+    """Scooters come late and want the third action; what the others know stays byte for byte."""
+    who, losses, _ = hedge_problem(1_000)
+    model = GroupwiseOnline(Hedge(3), GROUPS, pick, seed=0)
+    model.run(who, losses)
+    known = pickle.dumps((model._bank.learners, model.regret_state_))
+    with pytest.raises(ValueError, match="already"):
+        model.add_group("car")
+    with pytest.raises(ValueError, match="prior is -1"):
+        model.add_group("scooter", prior=-1.0)
+    model.add_group("scooter", lambda c: c == "scooter")
+    assert model.group_names_ == ["car", "bicycle", "always_on", "scooter"]
+    assert pickle.dumps((model._bank.learners[:3], tuple(a[:3] for a in model.regret_state_))) == known
+    rng = np.random.default_rng(1)
+    late = (rng.random((800, 3)) < [0.9, 0.9, 0.1]).astype(float)
+    trace = model.run(["scooter"] * 800, late)
+    assert model.n_seen_.tolist()[3] == 800
+    assert trace.regret("scooter", lambda rounds: float(late[rounds].sum(axis=0).min())) < 0.08 * 800
+    assert model.weights_("scooter")["scooter"] > 0.9
+    assert model.weights_("car")["scooter"] == 0.0
+    model.act("car")
+    with pytest.raises(RuntimeError, match="between act and observe"):
+        model.add_group("tram")
+
+
+def test_an_added_perturbed_leader_draws_apart_and_the_same_again() -> None:
+    made = []
+    for _ in range(2):
+        model = GroupwiseOnline(FollowThePerturbedLeader(Assignment(3), 1.0), ["a"], lambda z, c: 0.0, seed=4).add_group("b").add_group("c")
+        made.append([learner._noise for learner in model._bank.learners])
+    np.testing.assert_array_equal(made[0], made[1])
+    assert len({noise.tobytes() for noise in made[0]}) == 4
+
+
+def test_a_leader_that_forgets_follows_costs_that_turn() -> None:
+    """The cheap road turns dear for good after 500 of 1,000 rounds. Without forgetting the past outweighs the present until the end."""
+    paid = {}
+    for forget in (1.0, 0.95):
+        leader = FollowThePerturbedLeader(DagShortestPath([(0, 1), (0, 1)], 0, 1), 0.5, forget=forget, seed=0)
+        paid[forget] = 0.0
+        for t in range(1_000):
+            costs = np.array([0.1, 0.9]) if t < 500 else np.array([0.9, 0.1])
+            paid[forget] += costs @ leader.propose()
+            leader.learn(None, costs)
+    assert paid[0.95] < 1_000 * 0.1 + 80
+    assert paid[1.0] > 1_000 * 0.1 + 300
+    fading = [0.95 ** (999 - t) * np.array([0.1, 0.9] if t < 500 else [0.9, 0.1]) for t in range(1_000)]
+    np.testing.assert_allclose(leader._costs, sum(fading))
 
 
 def test_contextual_policies_a_group() -> None:

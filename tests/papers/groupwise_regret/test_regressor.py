@@ -15,8 +15,10 @@ from river.checks import check_estimator
 from scipy.sparse import csr_array
 from sklearn.base import clone, is_regressor
 from sklearn.linear_model import SGDRegressor
+from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.utils.estimator_checks import check_estimator as check_sklearn_estimator
 
 from workingpapers.papers.groupwise_regret import AzouryWarmuthVovk, Between, Equals, GroupwiseRegressor, OnlineRidge
 
@@ -267,7 +269,9 @@ def test_scikit_learns_conventions() -> None:
     assert copy.get_params()["y_range"] == (0, 1)
     assert copy.base.l2 == 2.0
     assert copy.base is not model.base
-    assert set(model.get_params()) == {"base", "groups", "meta", "mode", "always_on", "prior", "loss", "y_range", "clip", "track", "seed"}
+    assert set(model.get_params()) == set(model.get_params(deep=False)) | {"base__l2", "base__intercept", "base__forget"}
+    assert set(model.get_params(deep=False)) == {"base", "groups", "meta", "mode", "always_on", "prior", "loss", "y_range", "clip", "track",
+                                                 "seed"}
     assert model.set_params(mode="sample").mode == "sample"
     assert is_regressor(model)
     X, y = table(400)
@@ -275,6 +279,42 @@ def test_scikit_learns_conventions() -> None:
                           GroupwiseRegressor(OnlineRidge(intercept=True), {"low": Between("a", high=-0.35), "high": Between("a", -0.35)}))
     assert piped.fit(X, y).score(X, y) > 0.9
     assert piped.predict(X).shape == (400,)
+
+
+CLASH = {"check_estimator_tags_renamed": "river's base class has a method of that name, with another meaning"}
+
+
+@pytest.mark.parametrize("model", [
+    GroupwiseRegressor(OnlineRidge(intercept=True), []),
+    GroupwiseRegressor(AzouryWarmuthVovk(intercept=True), {"low": Between(0, high=0.0)}),
+], ids=["ridge", "forward"])
+def test_scikit_learns_estimator_checks(model: GroupwiseRegressor) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        told = check_sklearn_estimator(model, expected_failed_checks=CLASH, on_skip=None, on_fail=None)
+    wrong = {t["check_name"]: str(t["exception"]) for t in told if t["status"] not in ("passed", "skipped", "xfail")}
+    assert not wrong
+    assert len(told) > 45
+
+
+def test_a_search_over_a_pipeline_keeps_the_order_of_rows() -> None:
+    """What a user of scikit-learn does: scaling, then groups by a scaled column, the penalty searched over splits in time."""
+    X, y = table(300)
+    model = GroupwiseRegressor(OnlineRidge(intercept=True), {"low": Between("a", high=0.4), "high": Between("a", 0.4)})
+    piped = make_pipeline(MinMaxScaler().set_output(transform="pandas"), model)
+    penalties = [0.01, 1.0, 1_000.0]
+    search = GridSearchCV(piped, {"groupwiseregressor__base__l2": penalties}, cv=TimeSeriesSplit(4), scoring="neg_mean_absolute_error")
+    assert search.fit(X, y).best_params_["groupwiseregressor__base__l2"] < 1_000.0
+    by_hand = []
+    for l2 in penalties:
+        scores = []
+        for train, test in TimeSeriesSplit(4).split(X):
+            fitted = clone(piped).set_params(groupwiseregressor__base=OnlineRidge(l2, intercept=True)).fit(X.iloc[train], y[train])
+            scores.append(-np.abs(fitted.predict(X.iloc[test]) - y[test]).mean())
+        by_hand.append(np.mean(scores))
+    np.testing.assert_allclose(search.cv_results_["mean_test_score"], by_hand, atol=1e-12)
+    with pytest.raises(ValueError, match="no argument 'l1'"):
+        OnlineRidge().set_params(l1=2.0)
 
 
 def test_state_before_learning_does_not_leak_into_a_clone() -> None:
@@ -343,20 +383,22 @@ X3, Y3, A3 = stream(6)
 
 
 @pytest.mark.parametrize(("call", "words"), [
-    (lambda: fresh(groups=["a", "a"]), "'a' stands twice"),
-    (lambda: fresh(groups=[]), "groups is empty"),
-    (lambda: fresh(mode="average"), "mode is 'average'"),
-    (lambda: fresh(meta="hedge"), "meta is 'hedge'"),
-    (lambda: fresh(loss="hinge"), "loss is 'hinge'"),
-    (lambda: fresh(y_range=(1, 0)), "y_range is"),
-    (lambda: fresh(clip=True), "clip=True needs y_range"),
+    (lambda: fresh(groups=["a", "a"]).run(X3, Y3, A3), "'a' stands twice"),
+    (lambda: fresh(groups=[]).run(X3, Y3, A3), "groups is empty"),
+    (lambda: fresh(mode="average").run(X3, Y3, A3), "mode is 'average'"),
+    (lambda: fresh(meta="hedge").run(X3, Y3, A3), "meta is 'hedge'"),
+    (lambda: fresh(loss="hinge").run(X3, Y3, A3), "loss is 'hinge'"),
+    (lambda: fresh(y_range=(1, 0)).run(X3, Y3, A3), "y_range is"),
+    (lambda: fresh(clip=True).run(X3, Y3, A3), "clip=True needs y_range"),
     (lambda: fresh(prior=[1.0, 2.0]).run(X3, Y3, A3), "prior must hold 3"),
     (lambda: fresh(prior={"z": 1.0}).run(X3, Y3, A3), "no group 'z'"),
     (lambda: fresh(prior=[1.0, 0.0, 1.0]).run(X3, Y3, A3), "positive"),
     (lambda: fresh().run(np.where(np.arange(24).reshape(6, 4) == 0, np.nan, X3), Y3, A3), "X holds NaN or infinity in row 0, column 0"),
     (lambda: fresh().run(X3, np.full(6, np.inf), A3), "y holds NaN or infinity in row 0"),
     (lambda: fresh().run(X3[:0], Y3[:0], A3[:0]), "no rows"),
-    (lambda: fresh().run(X3 + 1j, Y3, A3), "complex"),
+    (lambda: fresh().run(X3 + 1j, Y3, A3), "Complex data"),
+    (lambda: fresh().run(X3[:, :0], Y3, A3), "0 feature"),
+    (lambda: fresh().run(X3, None, A3), "y is None"),
     (lambda: fresh().run(pd.DataFrame(X3, columns=list("pqrp")), Y3, A3), "column 'p' twice"),
     (lambda: fresh().run(X3, Y3[:3], A3), "one label a row"),
     (lambda: fresh().run(X3[0], Y3, A3), "rows and columns"),
@@ -364,7 +406,7 @@ X3, Y3, A3 = stream(6)
     (lambda: fresh().run(X3, Y3, A3[:, :2]), "memberships have the shape"),
     (lambda: fresh().run(X3, Y3), "cannot be told"),
     (lambda: fresh(y_range=(0, 0.01)).run(X3, Y3 + 1, A3), "outside y_range"),
-    (lambda: fresh().partial_fit(X3, Y3, A3).predict(X3[:, :2], A3), "X has 2 columns: 4 are needed"),
+    (lambda: fresh().partial_fit(X3, Y3, A3).predict(X3[:, :2], A3), "X has 2 features, but GroupwiseRegressor is expecting 4"),
     (lambda: fresh().run(np.array([["a"]]), [1.0], A3[:1]), "column 0 holds something that is no number"),
     (lambda: fresh().learn_one({"a": 1, "b": 0, "c": 2}, 0.0), "membership of 'c' is 2"),
     (lambda: fresh().learn_one({"q": float("nan")}, 0.0, ["a"]), "NaN"),
@@ -382,9 +424,9 @@ def test_bad_input_is_named(call: Any, words: str) -> None:
 
 def test_wrong_types_are_named() -> None:
     with pytest.raises(TypeError, match="groups is 'smoker'"):
-        fresh(groups="smoker")
+        fresh(groups="smoker").predict_one({})
     with pytest.raises(TypeError, match="predicate of 'a'"):
-        fresh(groups={"a": 3})
+        fresh(groups={"a": 3}).predict_one({})
     with pytest.raises(TypeError, match="sparse"):
         fresh().run(csr_array(X3), Y3, A3)
     with pytest.raises(TypeError, match="base is 3"):

@@ -22,6 +22,8 @@ class FollowThePerturbedLeader:
             horizon (Hutter and Poland, 2005), with `growth="none"` it stays.
         noise: `"exponential"`: two-sided exponential, mean of the absolute value `scale`; `"uniform"`: on [0, scale], never negative.
         growth: as told above.
+        forget: past costs fade by this factor at every step (below 1 where costs drift; the effective memory is `1 / (1 - forget)` rounds,
+            and the noise stops growing there). Ours, not the paper's.
         seed: of the noise.
         n: how many parts; needed where the oracle has no attribute `n`.
 
@@ -52,7 +54,8 @@ class FollowThePerturbedLeader:
     _choice: Array | None
 
     def __init__(self, oracle: Callable[[Array], npt.ArrayLike], scale: float, noise: Literal["exponential", "uniform"] = "exponential",
-                 seed: Any = None, *, growth: Literal["sqrt", "none"] = "sqrt", n: int | None = None) -> None:
+                 seed: Any = None, *, growth: Literal["sqrt", "none"] = "sqrt", forget: float = 1.0,
+                 n: int | None = None) -> None:
         if not callable(oracle):
             raise TypeError(f"oracle is {oracle!r}: a function of costs is needed")
         if not (np.isfinite(scale) and scale >= 0):
@@ -61,11 +64,14 @@ class FollowThePerturbedLeader:
             raise ValueError(f"noise is {noise!r}: 'exponential' or 'uniform'")
         if growth not in ("sqrt", "none"):
             raise ValueError(f"growth is {growth!r}: 'sqrt' or 'none'")
+        if not 0 < forget <= 1:
+            raise ValueError(f"forget is {forget}: above 0, at most 1")
         size = n if n is not None else getattr(oracle, "n", None)
         if size is None or size < 1:
             raise ValueError("n is not known: say how many parts the oracle chooses from")
         self.oracle, self.scale, self.noise, self.growth, self.n = oracle, float(scale), noise, growth, int(size)
-        self._costs, self._t = np.zeros(self.n), 0
+        self.forget = float(forget)
+        self._costs, self._rounds = np.zeros(self.n), 0.0
         self.reseed(seed)
 
     def reseed(self, seed: Any) -> None:
@@ -87,12 +93,12 @@ class FollowThePerturbedLeader:
         costs = np.asarray(y, dtype=np.float64)
         if costs.shape != (self.n,) or not np.isfinite(costs).all():
             raise ValueError(f"the costs have the shape {costs.shape}: {self.n} finite numbers are needed")
-        self._costs += costs
-        self._t += 1
+        self._costs = self.forget * self._costs + costs
+        self._rounds = self.forget * self._rounds + 1
         self._perturb()
 
     def _perturb(self) -> None:
-        size = self.scale * (np.sqrt(self._t + 1) if self.growth == "sqrt" else 1.0)
+        size = self.scale * (np.sqrt(self._rounds + 1) if self.growth == "sqrt" else 1.0)
         self._noise = size * (self._rng.laplace(size=self.n) if self.noise == "exponential" else self._rng.random(self.n))
         self._choice = None
 

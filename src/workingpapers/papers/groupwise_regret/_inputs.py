@@ -11,6 +11,17 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 
+def rows_of(X: Any) -> Any:
+    """A table as it is; anything else as an array.
+
+    Raises:
+        TypeError: a sparse matrix.
+    """
+    if hasattr(X, "toarray"):
+        raise TypeError("X is sparse, which is not supported: give X.toarray()")
+    return X if hasattr(X, "columns") else np.asarray(X)
+
+
 def names_of(X: Any) -> list[Hashable]:
     """Names of the columns; 0, 1, ... for a plain array."""
     if hasattr(X, "columns"):
@@ -20,7 +31,7 @@ def names_of(X: Any) -> list[Hashable]:
         return names
     shape = np.shape(X)
     if len(shape) != 2:
-        raise ValueError(f"X has the shape {shape}: rows and columns (T, d) are needed; reshape one row to (1, d)")
+        raise ValueError(f"X has the shape {shape}: rows and columns (T, d) are needed. Reshape your data: one row is (1, d)")
     return list(range(shape[1]))
 
 
@@ -28,13 +39,12 @@ def numbers_of(X: Any) -> Array:
     """A table or array as finite numbers `(T, d)`.
 
     Raises:
-        TypeError: a sparse matrix.
-        ValueError: text, complex numbers, NaN or infinity (the column is named); no rows.
+        TypeError: an entry that is neither number nor text; a sparse matrix.
+        ValueError: text, complex numbers, NaN or infinity (the column is named); no rows; no columns.
     """
-    if hasattr(X, "toarray"):
-        raise TypeError("X is sparse, which is not supported: give X.toarray()")
+    X = rows_of(X)
     if np.iscomplexobj(X):
-        raise ValueError("X holds complex numbers, which are not supported")
+        raise ValueError("X holds complex numbers. Complex data not supported: give real and imaginary parts as columns")
     try:
         values = np.ascontiguousarray(X, dtype=np.float64)
     except (TypeError, ValueError):
@@ -42,13 +52,17 @@ def numbers_of(X: Any) -> Array:
             column = X[name] if hasattr(X, "columns") else np.asarray(X)[:, int(str(name))]
             try:
                 np.asarray(column, dtype=np.float64)
-            except (TypeError, ValueError):
+            except TypeError as error:
+                raise TypeError(f"X: column {name!r} holds something that is no number ({error}): encode it first") from None
+            except ValueError:
                 raise ValueError(f"X: column {name!r} holds something that is no number: encode it first") from None
         raise
     if values.ndim != 2:
-        raise ValueError(f"X has the shape {values.shape}: rows and columns (T, d) are needed; reshape one row to (1, d)")
+        raise ValueError(f"X has the shape {values.shape}: rows and columns (T, d) are needed. Reshape your data: one row is (1, d)")
     if len(values) == 0:
         raise ValueError("X has no rows (0 samples): give at least 1")
+    if values.shape[1] == 0:
+        raise ValueError(f"X has 0 feature(s) (shape={values.shape}) while a minimum of 1 is required.")
     bad = ~np.isfinite(values)
     if bad.any():
         row, column = np.argwhere(bad)[0].tolist()
@@ -57,11 +71,17 @@ def numbers_of(X: Any) -> Array:
 
 
 def labels_of(y: Any, length: int, y_range: tuple[float, float] | None) -> Array:
-    """Labels `(T,)`, finite and inside `y_range` where that is given."""
+    """Labels `(T,)`, finite and inside `y_range` where that is given; a single column is taken as labels, with scikit-learn's warning."""
+    if y is None:
+        raise ValueError("learning requires y to be passed, but the target y is None")
     try:
         values = np.ascontiguousarray(y, dtype=np.float64)
     except (TypeError, ValueError):
         raise ValueError("y holds something that is no number") from None
+    if values.ndim == 2 and values.shape[1] == 1:
+        from sklearn.utils import column_or_1d
+
+        values = np.ascontiguousarray(column_or_1d(values, warn=True))
     if values.shape != (length,):
         raise ValueError(f"y has the shape {values.shape}: one label a row, {(length,)}, is needed")
     if not np.isfinite(values).all():
@@ -84,4 +104,4 @@ def label_of(y: Any, y_range: tuple[float, float] | None) -> float:
     return value
 
 
-__all__ = ["label_of", "labels_of", "names_of", "numbers_of"]
+__all__ = ["label_of", "labels_of", "names_of", "numbers_of", "rows_of"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numba
 import numpy as np
@@ -131,6 +131,17 @@ class OnlineRidge:
             raise ValueError(f"forget is {forget}: above 0, at most 1")
         self.l2, self.intercept, self.forget = float(l2), bool(intercept), float(forget)
         self._is_started = False
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Arguments by name, as scikit-learn asks for them: `base__l2` can be searched."""
+        return {"l2": self.l2, "intercept": self.intercept, "forget": self.forget}
+
+    def set_params(self, **params: Any) -> Self:
+        """Change arguments; what was learned is forgotten."""
+        if unknown := set(params) - set(self.get_params()):
+            raise ValueError(f"{type(self).__name__} has no argument {sorted(unknown)[0]!r}: {', '.join(self.get_params())}")
+        OnlineRidge.__init__(self, **{**self.get_params(), **params})
+        return self
 
     def __repr__(self) -> str:
         more = (", intercept=True" if self.intercept else "") + (f", forget={self.forget:g}" if self.forget < 1 else "")

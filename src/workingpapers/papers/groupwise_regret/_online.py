@@ -58,7 +58,7 @@ class GroupwiseOnline:
         if not (np.isfinite(loss_range).all() and loss_range[0] < loss_range[1]):
             raise ValueError(f"loss_range is {loss_range}: two finite numbers, the smaller first")
         self.loss_fn, self.loss_range, self.seed = loss_fn, (float(loss_range[0]), float(loss_range[1])), seed
-        self._groups = Groups(groups, always_on)
+        self._base, self._groups = base, Groups(groups, always_on)
         learners = [make_learner(base) for _ in self._groups.names]
         reseed_each(learners, seed)
         self._bank = ObjectBank(np.ones(len(learners)), Losses(loss_fn), meta == "uniform", learners)
@@ -133,6 +133,29 @@ class GroupwiseOnline:
             played[t] = float(self.loss_fn(action, outcomes[t]))
             expected[t], losses[t], weights[t] = self._observe(outcomes[t])
         return GroupTrace(expected, np.full(T, np.nan), played, losses, weights, awake.astype(bool), tuple(self._groups.names), loss="own")
+
+    def add_group(self, name: str, predicate: Predicate | None = None, prior: float = 1.0) -> Self:
+        """One more group from the next round on, with a fresh learner; the others keep what they know.
+
+        Args:
+            name: of the group.
+            predicate: on the context; None where each call names its groups.
+            prior: its weight; the others have 1.
+
+        Raises:
+            RuntimeError: between `act` and `observe`.
+            ValueError: a name that is there already; a weight that is not positive.
+        """
+        if self._asked is not None:
+            raise RuntimeError("add_group came between act and observe: tell the outcome first")
+        if not (np.isfinite(prior) and prior > 0):
+            raise ValueError(f"prior is {prior}: a positive number is needed")
+        self._groups.add(name, predicate)
+        self._bank.add(prior)
+        learner = make_learner(self._base)
+        reseed_each([learner], None if self.seed is None else [self.seed, len(self._bank.learners)])
+        self._bank.learners.append(learner)
+        return self
 
     def weights_(self, context: Any = None, groups: Iterable[str] | None = None) -> dict[str, float]:
         """How much each group's learner counts in this context."""

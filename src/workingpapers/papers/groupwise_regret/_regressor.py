@@ -17,7 +17,7 @@ from workingpapers.workloads.grouped import Between, Predicate
 from . import _kernel as kernel
 from ._banks import Losses, ObjectBank, RidgeBank
 from ._groups import Groups
-from ._inputs import label_of, labels_of, names_of, numbers_of
+from ._inputs import label_of, labels_of, names_of, numbers_of, rows_of
 from ._learners import AzouryWarmuthVovk, OnlineRidge, make_learner
 from ._report import group_report
 from ._trace import GroupTrace
@@ -41,7 +41,9 @@ class GroupwiseRegressor(river_base.Regressor, RegressorMixin, BaseEstimator):  
     model fitted to that group alone by little more than what the group's own learner pays for learning online.
 
     Works as a river regressor (`predict_one`, `learn_one`, in a `river` pipeline), as a scikit-learn regressor (`fit`, `partial_fit`,
-    `predict`; rows in order of arrival) and over a whole stream at once (`run`, compiled for ridge learners).
+    `predict`; rows in order of arrival) and over a whole stream at once (`run`, compiled for ridge learners). It passes the estimator
+    checks of both, but for one of scikit-learn's that takes a method of river's base class for its own. As river's regressors do it
+    predicts before it has learned anything. Arguments are checked at the first use.
 
     Args:
         base: what makes a group's learner: a factory without arguments (a class, a `functools.partial`), or a learner, a river regressor
@@ -98,7 +100,6 @@ class GroupwiseRegressor(river_base.Regressor, RegressorMixin, BaseEstimator):  
         self.clip = clip
         self.track = track
         self.seed = seed
-        self._check_params()
 
     @classmethod
     def _unit_test_params(cls) -> Iterator[dict[str, Any]]:
@@ -169,9 +170,11 @@ class GroupwiseRegressor(river_base.Regressor, RegressorMixin, BaseEstimator):  
         Raises:
             ValueError: NaN, another width than before, memberships other than 0 or 1, labels outside `y_range`.
         """
+        X = rows_of(X)
         bank, names = self._ready(), names_of(X)
+        numbers = numbers_of(X) if self._wants_numbers else None
         awake = self._groups.of_rows(X, A)
-        values = self._aligned(numbers_of(X), names) if self._wants_numbers else None
+        values = None if numbers is None else self._aligned(numbers, names)
         labels = labels_of(y, len(awake), self.y_range)
         T, G = len(labels), len(self._groups)
         results, kept = np.empty((T, 4)), T if self.track else 0
@@ -209,12 +212,16 @@ class GroupwiseRegressor(river_base.Regressor, RegressorMixin, BaseEstimator):  
 
     def predict(self, X: Any, groups: Any = None) -> Array:
         """Predictions for rows `(T, d)` as learning stands; nothing is learned."""
+        X = rows_of(X)
         bank, names = self._ready(), names_of(X)
+        numbers = numbers_of(X) if self._wants_numbers else None
         awake = self._groups.of_rows(X, groups)
         u = self._draws(len(awake))
+        values = None if numbers is None else self._aligned(numbers, names, learn=False)
         if isinstance(bank, RidgeBank):
-            return bank.predict(self._aligned(numbers_of(X), names, learn=False), awake, u)
-        rows = self._aligned(numbers_of(X), names, learn=False) if self._wants_numbers else _mappings(X, names, 0, len(awake))
+            assert values is not None
+            return bank.predict(values, awake, u)
+        rows = values if values is not None else _mappings(X, names, 0, len(awake))
         return np.array([float(kernel.choose(bank.probabilities(up), bank.numbers(row, up), float(v)))
                          for row, up, v in zip(rows, awake, u)])
 
@@ -234,7 +241,9 @@ class GroupwiseRegressor(river_base.Regressor, RegressorMixin, BaseEstimator):  
         self._groups.add(name, predicate)
         bank.add(prior)
         if isinstance(bank, ObjectBank):
-            bank.learners.append(make_learner(self.base))
+            learner = make_learner(self.base)
+            reseed_each([learner], None if self.seed is None else [self.seed, len(bank.learners)])
+            bank.learners.append(learner)
         return self
 
     def group_report(self) -> pd.DataFrame:
@@ -272,6 +281,13 @@ class GroupwiseRegressor(river_base.Regressor, RegressorMixin, BaseEstimator):  
         """`(R, C)`: cumulative regret to each group's learner, and the sum of its absolute values, `(G,)` each."""
         bank = self._ready()
         return bank.R.copy(), bank.C.copy()
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False  # an online learner predicts from the first row on
+        tags.target_tags.required = True
+        tags.no_validation = False
+        return tags
 
     # ------------------------------------------------------------ inside
 
@@ -361,7 +377,8 @@ class GroupwiseRegressor(river_base.Regressor, RegressorMixin, BaseEstimator):  
         if not known and learn:
             self.n_features_in_ = len(names)
         elif known and names == list(range(len(names))) and known == list(range(len(known))) and len(names) != len(known):
-            raise ValueError(f"X has {len(names)} columns: {len(known)} are needed, as in the rows before")
+            raise ValueError(f"X has {len(names)} features, but {type(self).__name__} is expecting {len(known)} features as input, as in "
+                             "the rows before")
         if isinstance(bank, RidgeBank):
             if learn:
                 bank.learn_names(names)
@@ -391,7 +408,7 @@ class GroupwiseRegressor(river_base.Regressor, RegressorMixin, BaseEstimator):  
             warnings.warn(f"a loss of {largest:.3g} was seen; the guarantee is for losses of at most 1: {remedy}", stacklevel=3)
 
 
-def reseed_each(learners: Sequence[Any], seed: int | None) -> None:
+def reseed_each(learners: Sequence[Any], seed: int | Sequence[int] | None) -> None:
     """Give each learner that draws a stream of its own."""
     for learner, sequence in zip(learners, np.random.SeedSequence(seed).spawn(len(learners))):
         if hasattr(learner, "reseed"):
