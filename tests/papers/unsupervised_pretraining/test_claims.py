@@ -96,12 +96,25 @@ def test_fewer_rows_are_part_of_more_and_phase_one_sees_no_more() -> None:
     seen: list[int] = []
 
     def spy(problem: Any, rows: Any, seed: int) -> Any:
-        seen.append(len(rows[0]))
+        seen.append(len(rows()[0]))
         return arms.pretrained(problem, rows, seed)
 
     t = trial(claims.rate, claims.METHOD, point)
     claims.table_of(replace(t, arm=replace(t.arm, target=spy)), repeats=1)
     assert seen == [300, 600]
+
+
+def test_who_learns_from_labels_alone_draws_no_rows() -> None:
+    """Rows of many inputs cost more than the fit; and an arm that has none cannot look at them."""
+
+    def none() -> Any:
+        raise AssertionError("rows were drawn")
+
+    for problem in (FactorProblem(10, 2), MixtureProblem(10, 4)):
+        for arm in (arms.tuned_linear, arms.plain_linear, arms.sparse_or_diagonal, arms.same_model_from_labels, arms.labels_alone):
+            arm(problem, none, 0).fit(*problem.labelled(40))
+        with pytest.raises(AssertionError, match="rows were drawn"):
+            arms.pretrained(problem, none, 0)
 
 
 def test_negative_control_shows_no_advantage() -> None:

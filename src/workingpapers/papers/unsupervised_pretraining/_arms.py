@@ -1,7 +1,11 @@
-"""What the claims compare: each arm is a function from a setting's problem and unlabelled rows to an estimator that waits for labels."""
+"""What the claims compare: each arm is a function from a setting's problem and unlabelled rows to an estimator that waits for labels.
+
+The rows come as a function that draws them, so that arms which learn from labels alone do not pay for them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -21,7 +25,7 @@ from ._mixture import MixturePretrainer
 from ._problems import ContrastiveProblem, FactorProblem, MixtureProblem, Problem
 from ._select import RandomProjection
 
-Rows = Any  # (m, d), or three arrays of pairs
+Rows = Callable[[], Any]  # gives (m, d), or three arrays of pairs
 ALPHAS = np.logspace(-3, 4, 15)
 SPREAD_OVER = 250
 
@@ -42,12 +46,12 @@ def tuned_head(problem: Problem) -> Any:
 
 def _on(rows: Rows, pretrainer: Any, head: Any) -> PretrainedEstimator:
     """Phase 1 on the rows; pairs as two sets of rows where the pretrainer takes rows."""
-    model = PretrainedEstimator(pretrainer, head)
-    if not isinstance(rows, tuple):
-        return model.fit_unlabelled(rows)
+    model, given = PretrainedEstimator(pretrainer, head), rows()
+    if not isinstance(given, tuple):
+        return model.fit_unlabelled(given)
     if isinstance(pretrainer, ContrastivePretrainer):
-        return model.fit_unlabelled(rows[0], rows[1:])
-    return model.fit_unlabelled(np.concatenate(rows[:2]))
+        return model.fit_unlabelled(given[0], given[1:])
+    return model.fit_unlabelled(np.concatenate(given[:2]))
 
 
 def pretrained(problem: Problem, rows: Rows, seed: int) -> Any:
@@ -92,7 +96,7 @@ def factor_analysis_or_spreading(problem: Problem, rows: Rows, seed: int) -> Any
         case FactorProblem():
             return _on(rows, FactorAnalysis(problem.r, random_state=0), RidgeCV(ALPHAS))
         case MixtureProblem():
-            return Transductive(LabelSpreading(kernel="knn", n_neighbors=10), rows[:SPREAD_OVER])
+            return Transductive(LabelSpreading(kernel="knn", n_neighbors=10), rows()[:SPREAD_OVER])
     return None
 
 

@@ -6,8 +6,9 @@ for the two regressions, and the same test rows with the label integrated out fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,7 @@ def risks(trial: Trial, repeats: int = 1) -> dict[int, dict[str, float]]:
     Phase 1 is fitted once; labels are drawn `repeats` times and the risks averaged.
     """
     problem = trial.point.load(trial.rng)
-    model = trial.arm.build(problem, problem.unlabelled(trial.point.m, trial.rng_for("rows")), trial.seed)
+    model = trial.arm.build(problem, lambda: problem.unlabelled(trial.point.m, trial.rng_for("rows")), trial.seed)
     if model is None:
         return {}
     draws = trial.rng_for("labels")
@@ -145,7 +146,7 @@ def three_instances(d: int, r: int, k: int, m: int, labels: tuple[int, ...]) -> 
         small=three_instances(50, 3, 8, 5_000, LABELS),
         full=three_instances(500, 10, 16, 50_000, LABELS),
     ),
-    seeds=at(smoke=5, small=50, full=500),
+    seeds=at(smoke=5, small=30, full=500),
     rule=all_of(
         each_point(headline(ratio("excess_risk", METHOD, RIDGE) < 1)),
         each_point(ratio("excess_risk", METHOD, PLAIN) < 1),
@@ -256,17 +257,22 @@ def _spread(low: int, high: int, count: int) -> tuple[int, ...]:
 def table_of(trial: Trial, repeats: int, name: str = "excess_risk") -> Any:
     """Excess risks `(rows, labels)`; phase 1 is fitted once an amount of rows. Also of the truncated loss, `(2, rows, labels)`."""
     problem, point = trial.point.load(trial.rng), trial.point
-    rows, draws = problem.unlabelled(max(point.rows), trial.rng_for("rows")), trial.rng_for("labels")
+    draws, rows = trial.rng_for("labels"), cache(lambda: problem.unlabelled(max(point.rows), trial.rng_for("rows")))
     samples = {n: [problem.labelled(n, draws) for _ in range(1 if n > 5_000 else repeats)] for n in point.labels}
     out = np.empty((2, len(point.rows), len(point.labels)))
     for i, m in enumerate(point.rows):
-        part = tuple(half[:m] for half in rows) if isinstance(rows, tuple) else rows[:m]
-        model = trial.arm.build(problem, part, trial.seed)
+        model = trial.arm.build(problem, partial(first, m, rows), trial.seed)
         for j, n in enumerate(point.labels):
             found = risk_of(model, problem, samples[n])
             out[:, i, j] = found["excess_risk"], found["truncated_risk"]
         trial.progress(i + 1, len(point.rows))
     return out
+
+
+def first(m: int, rows: Callable[[], Any]) -> Any:
+    """The first m rows, or pairs."""
+    drawn = rows()
+    return tuple(half[:m] for half in drawn) if isinstance(drawn, tuple) else drawn[:m]
 
 
 RATE_SEEDS = at(smoke=8, small=40, full=100)
@@ -397,7 +403,7 @@ def widths(*ds: int) -> list[Setting]:
         CONTROL: control(arms.random_directions),
     },
     points=at(smoke=widths(20, 40, 80, 160), small=widths(20, 40, 80, 160, 320, 640), full=widths(20, 50, 100, 200, 500, 1_000, 2_000)),
-    seeds=at(smoke=8, small=20, full=20),
+    seeds=at(smoke=8, small=10, full=20),
     rule=all_of(
         headline(slope("excess_risk", METHOD, "d", name="slope over inputs, pretrained") <= 0.2),
         slope("excess_risk", RIDGE, "d", name="slope over inputs, labels alone") >= 0.5,
@@ -445,7 +451,7 @@ def blurring(*separations: float) -> list[Setting]:
     return [Setting(f"groups {s:g} apart", "groups", 50, 4, 3_000, (80,), separation=s, flip=0.0) for s in separations]
 
 
-INFORMATIVE_SEEDS = at(smoke=6, small=50, full=500)
+INFORMATIVE_SEEDS = at(smoke=6, small=30, full=500)
 
 
 @claim(
