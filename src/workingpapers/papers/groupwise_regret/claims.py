@@ -177,7 +177,7 @@ def made(samples: int) -> list[Workload]:
     return [SyntheticGroups(rule, samples=samples) for rule in RULES]
 
 
-@claim("synthetic", arms=ARMS, points=at(smoke=made(5_000), small=made(100_000), full=made(100_000)), seeds=at(smoke=5, small=10, full=10),
+@claim("synthetic", arms=ARMS, points=at(smoke=made(5_000), small=made(100_000), full=made(100_000)), seeds=at(smoke=8, small=10, full=10),
        rule=each_of(headline(improves([ALWAYS_ON], "permutation rule")[0]), *improves(NAMES, "permutation rule"),
                     *[leaf for rule in RULES[1:] for leaf in improves(SYNTHETIC, f"{rule} rule")],
                     *[beside(SYNTHETIC, f"{rule} rule") for rule in RULES], over="the groups under each rule"))
