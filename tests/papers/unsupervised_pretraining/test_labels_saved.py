@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -19,6 +21,7 @@ from workingpapers.papers.unsupervised_pretraining import (
     PretrainedEstimator,
     informative_test,
     labels_saved,
+    real_tables,
 )
 from workingpapers.papers.unsupervised_pretraining._labels_saved import _order, _reach
 
@@ -180,3 +183,28 @@ def test_every_amount_of_labels_holds_classes_in_proportion():
         for n in (20, 100, 500):
             counts = np.bincount(y[order[:n]], minlength=3)
             assert np.abs(counts - n * np.array([0.6, 0.3, 0.1])).max() <= 3
+
+
+def test_real_tables_are_asked_by_one_command(capsys):
+    assert real_tables.main(["iris"]) == 2
+    assert "there are: digits" in capsys.readouterr().err
+    assert real_tables.main(["diabetes"]) == 0
+    told = capsys.readouterr().out
+    assert "FactorPretrainer of size 3, chosen by BIC" in told
+    assert "No saving is claimed" in told
+    size, found = real_tables.ask(real_tables.TRIALS["breast cancer"], repeats=1)
+    assert size in real_tables.TRIALS["breast cancer"].sizes
+    assert found.pretrained.shape == (5, 5)
+
+
+def test_real_tables_hide_the_labels_of_raw_rows():
+    """Labels of raw rows are noise that would show: a table whose raw rows carry wrong labels gives the same answer."""
+    asked = real_tables.TRIALS["diabetes"]
+    x, y = asked.table(return_X_y=True)
+    raw = np.random.default_rng(0).permutation(len(x))[: round(0.6 * len(x))]
+    wrong = y.copy()
+    wrong[raw] = 1e6
+    spoiled = replace(asked, table=lambda return_X_y: (x, wrong))
+    first, second = (real_tables.ask(t, repeats=1)[1] for t in (asked, spoiled))
+    np.testing.assert_array_equal(first.pretrained, second.pretrained)
+    np.testing.assert_array_equal(first.baseline, second.baseline)

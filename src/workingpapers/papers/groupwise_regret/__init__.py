@@ -33,6 +33,19 @@ may be the base:
 >>> evaluate.progressive_val_score(rows, by_group, metrics.MAE()).get() < 3.5
 True
 
+A pipeline whose penalty is searched over splits in time; groups are told by columns as they leave the step before:
+
+>>> import pandas as pd
+>>> from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
+>>> from sklearn.pipeline import make_pipeline
+>>> from sklearn.preprocessing import MinMaxScaler
+>>> table = pd.DataFrame(X, columns=["age", "dose", "weight", "noise"])
+>>> piped = make_pipeline(MinMaxScaler().set_output(transform="pandas"),
+...                       GroupwiseRegressor(OnlineRidge(intercept=True), {"young": Between("age", high=0.3), "old": Between("age", 0.3)}))
+>>> search = GridSearchCV(piped, {"groupwiseregressor__base__l2": [0.1, 1.0, 1000.0]}, cv=TimeSeriesSplit(4))
+>>> search.fit(table, y).best_params_, bool(search.best_score_ > 0.99)
+({'groupwiseregressor__base__l2': 0.1}, True)
+
 **Routes, trees, assignments.** `GroupwiseOnline` plays actions of any kind, with `FollowThePerturbedLeader` over an oracle for the
 cheapest choice (`DagShortestPath`, `DijkstraPath`, `SpanningTree`, `Assignment`, or a function of your own) as each group's learner.
 

@@ -285,7 +285,7 @@ def processor_seconds(calls: Mapping[str, Callable[[], object]], repeats: int) -
     """
     least = dict.fromkeys(calls, np.inf)
     for turn in range(repeats + 1):
-        for name in calls if turn % 2 else reversed(calls):
+        for name in list(calls)[:: 1 if turn % 2 else -1]:
             start = time.process_time()
             calls[name]()
             if turn:  # the first turn compiles and fills caches

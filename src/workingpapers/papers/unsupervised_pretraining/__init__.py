@@ -20,6 +20,12 @@ scikit-learn transformers and estimators.
 >>> answer.pays, bool(np.isnan(answer.ratio[0]))        # a label that is not in the causes: no saving is claimed
 (False, True)
 
+**On real tables it often does not.** `python -m workingpapers.papers.unsupervised_pretraining.real_tables` puts the question to three
+tables of scikit-learn's, a tuned linear model on all columns as baseline, four learning curves in under half a minute. Measured on
+2026-11-25, error against the baseline over all numbers of labels: digits +18% [+11%, +26%] with 30 factors and +46% [+29%, +62%] with 80
+groups, breast cancer +32% [+3%, +60%] (most of it with 10 labels), none of which pays; diabetes +5% [-12%, +22%], not shown. The sizes
+chosen by BIC were the largest offered in all but diabetes.
+
 **In a search.** What phase 1 has learned survives `clone`, as it has seen no label:
 
 >>> from sklearn.model_selection import GridSearchCV
