@@ -414,6 +414,8 @@ X3, Y3, A3 = stream(6)
     (lambda: fresh().learn_one({"q": 1.0}, float("nan"), ["a"]), "y is nan"),
     (lambda: fresh().learn_one({"q": 1.0}, "x", ["a"]), "y is 'x'"),
     (lambda: fresh(y_range=(0, 1)).learn_one({"q": 1.0}, 2.0, ["a"]), "outside y_range"),
+    (lambda: fresh(groups={"old": Between("agee", 65)}).run(pd.DataFrame({"age": [70.0]}), [1.0]), "'old' asks for 'agee'.* 'age'"),
+    (lambda: fresh(groups={"old": lambda x: x["agee"] > 65}).predict_one({"age": 70.0}), "'old' asks for 'agee'.* 'age'"),
     (lambda: fresh().predict_one({"q": 1.0}, groups=["z"]), "no group 'z'"),
     (lambda: fresh().add_group("z", prior=0.0), "prior is 0.0"),
 ])

@@ -68,7 +68,11 @@ class Groups:
             if i in self._fixed:
                 out[i] = 1
             elif name in self.predicates:
-                out[i] = _binary(self.predicates[name](x), name)
+                try:
+                    out[i] = _binary(self.predicates[name](x), name)
+                except KeyError as error:
+                    raise ValueError(f"groups: the predicate of {name!r} asks for {error}, which the row lacks; it has "
+                                     f"{', '.join(map(repr, list(x)[:20]))}") from error
             else:
                 out[i] = _binary(x.get(name, 0), name)
         return out
@@ -85,7 +89,12 @@ class Groups:
             if i in self._fixed:
                 out[:, i] = 1
             elif name in self.predicates:
-                out[:, i] = membership(self.predicates[name], table if table is not None else _table(X))
+                asked = table if table is not None else _table(X)
+                try:
+                    out[:, i] = membership(self.predicates[name], asked)
+                except KeyError as error:
+                    raise ValueError(f"groups: the predicate of {name!r} asks for {error}, which X lacks; its columns are "
+                                     f"{', '.join(map(repr, asked.columns[:20]))}") from error
             elif table is not None and name in table.columns:
                 out[:, i] = _binaries(table[name].to_numpy(), name)
             else:
