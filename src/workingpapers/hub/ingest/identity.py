@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from typing import NamedTuple
@@ -100,6 +101,7 @@ def _fold(text: str) -> str:
     return "".join(filter(str.isalnum, text))
 
 
+@functools.lru_cache(8192)  # a title is asked for several times while its batch is taken in
 def title_key(title: str) -> str:
     """What two spellings of one title share: letters and digits, without case, accents and LaTeX commands.
 
@@ -115,6 +117,7 @@ def title_key(title: str) -> str:
     return _fold(title)
 
 
+@functools.lru_cache(8192)
 def title_keys(title: str) -> tuple[str, ...]:
     """`title_key` and, for a title with LaTeX, the key it has once backslashes are lost, as on saved pages.
 

@@ -97,7 +97,9 @@ def merge(records: Iterable[Record]) -> Paper | None:
     Each field comes from the most trusted source that has it; a complete author list is never replaced by a cut one or by a
     count; links, signals, versions and results of all sources are kept. Order and repeats do not matter.
     """
-    rows = sorted(newest_rows(records), key=_trust)
+    rows = list(records)
+    if len(rows) > 1:  # most papers have one record
+        rows = sorted(newest_rows(rows), key=_trust)
     title = next((r.title for r in rows if r.title), "")
     if not title:
         return None
@@ -128,13 +130,13 @@ def merge(records: Iterable[Record]) -> Paper | None:
         journal_ref=_first(rows, "journal_ref"),
         venue=_first(rows, "venue"),
         plain_summary=_first(rows, "plain_summary"),
-        tasks=unique(t for r in rows for t in r.tasks),
-        methods=unique(m for r in rows for m in r.methods),
-        tags=unique(t for r in rows for t in r.tags),
+        tasks=_every(rows, "tasks"),
+        methods=_every(rows, "methods"),
+        tags=_every(rows, "tags"),
         versions=_versions(rows),
         links=_links(rows),
         signals=_signals(rows),
-        results=unique(x for r in rows for x in r.results),
+        results=_every(rows, "results"),
         deleted=any(r.deleted for r in rows),
         sources=tuple(sorted((r.source, r.source_key, r.payload_hash) for r in rows)),
     )
@@ -146,6 +148,14 @@ def _first(rows: list[Record], name: str) -> Any:
         if value:
             return value
     return None
+
+
+def _every(rows: list[Record], name: str) -> tuple[Any, ...]:
+    """What any row lists, each once."""
+    found: list[Any] = []
+    for row in rows:
+        found += getattr(row, name)
+    return unique(found) if found else ()
 
 
 def _authors(rows: list[Record]) -> tuple[tuple[str, ...], int | None]:

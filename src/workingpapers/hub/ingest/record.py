@@ -132,6 +132,7 @@ _FIELDS = tuple(field for field in dataclasses.fields(Record) if field.name not 
 _KEPT = tuple(field.name for field in _FIELDS)
 _DEFAULTS = tuple(field.default for field in _FIELDS)
 _values = operator.attrgetter(*_KEPT)
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=lambda day: day.isoformat()).encode
 _DATES = {"published", "around", "updated", "listed", "revised"}
 
 
@@ -143,12 +144,12 @@ def to_json(record: Record) -> str:
     """
     facts: dict[str, Any] = {}
     for name, default, value in zip(_KEPT, _DEFAULTS, _values(record), strict=True):
-        if value == default:
+        if value is default or value == default:
             continue
         if name in _NESTED:
             value = [{k: v for k, v in dataclasses.asdict(item).items() if v not in (None, "")} for item in value]
         facts[name] = value
-    return json.dumps(facts, ensure_ascii=False, separators=(",", ":"), default=lambda day: day.isoformat())
+    return _encode(facts)
 
 
 def from_json(text: str) -> Record:

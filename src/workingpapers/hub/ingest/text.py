@@ -52,10 +52,9 @@ class Draft:
 
     def text(self, value: Any, name: str, limit: int = MAX_TEXT) -> str:
         """Cleaned text; empty when there is none or it is no text; cut at `limit` characters."""
-        if value is None:
-            return ""
         if not isinstance(value, str):
-            self.warn(f"{name}: a text was expected, not {type(value).__name__}")
+            if value is not None:
+                self.warn(f"{name}: a text was expected, not {type(value).__name__}")
             return ""
         text = clean(value)
         if len(text) > limit:
@@ -69,7 +68,7 @@ class Draft:
 
     def texts(self, value: Any, name: str, limit: int = MAX_NAME) -> tuple[str, ...]:
         """Cleaned texts of a list, without empty ones."""
-        return tuple(filter(None, (self.text(item, name, limit) for item in self.items(value, name))))
+        return tuple([text for item in self.items(value, name) if (text := self.text(item, name, limit))])
 
     def items(self, value: Any, name: str) -> list[Any]:
         """The list itself, cut at 10,000 items; empty when there is none or it is no list."""

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 
 from ..ingest import Record, from_json, record_keys
 from ..tables import PaperSourceRow, SourceKeyRow
-from .keys import short
+from ..tables.types import hash64
+from .bulk import among
 from .packing import unpack
 
 CHUNK = 1_000
@@ -21,7 +22,7 @@ Key = tuple[str, str]
 
 
 def chunks(items: Iterable[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
-    """Items in lists short enough for an SQL `IN`."""
+    """Items in lists of at most `size`."""
     rest = iter(items)
     while part := list(itertools.islice(rest, size)):
         yield part
@@ -47,9 +48,9 @@ class Stored:
         return from_json(self.text)
 
 
-def keys_of(record: Record) -> tuple[Key, ...]:
-    """`record_keys`, short enough for an index."""
-    return tuple((kind, short(value)) for kind, value in record_keys(record))
+def keys_of(record: Record) -> set[int]:
+    """`record_keys` as the store holds them."""
+    return {hash64(*key) for key in record_keys(record)}
 
 
 def stored(session: Session, keys: Iterable[Key]) -> dict[Key, Stored]:
@@ -60,16 +61,15 @@ def stored(session: Session, keys: Iterable[Key]) -> dict[Key, Stored]:
     columns = (PaperSourceRow.id, PaperSourceRow.paper_id, PaperSourceRow.source, PaperSourceRow.source_key, PaperSourceRow.packed)
     found = {}
     for source, names in wanted.items():
-        for part in chunks(names):
-            query = select(*columns).where(PaperSourceRow.source == source, PaperSourceRow.source_key.in_(part))
-            for row in session.execute(query).tuples():
-                found[row[2], row[3]] = Stored(*row)
+        query = select(*columns).where(PaperSourceRow.source == source, among(session, PaperSourceRow.source_key, names))
+        for row in session.execute(query).tuples():
+            found[row[2], row[3]] = Stored(*row)
     return found
 
 
-def related(session: Session, keys: Iterable[Key]) -> list[Stored]:
+def related(session: Session, keys: Iterable[int]) -> list[Stored]:
     """All rows that share one of these keys, and those that share a key with them, and so on."""
-    seen: set[Key] = set()
+    seen: set[int] = set()
     ids: set[int] = set()
     frontier = set(keys)
     while frontier:
@@ -82,24 +82,15 @@ def related(session: Session, keys: Iterable[Key]) -> list[Stored]:
     found = []
     for part in chunks(sorted(ids)):
         columns = (PaperSourceRow.id, PaperSourceRow.paper_id, PaperSourceRow.source, PaperSourceRow.source_key, PaperSourceRow.packed)
-        found += [Stored(*row) for row in session.execute(select(*columns).where(PaperSourceRow.id.in_(part))).tuples()]
+        found += [Stored(*row) for row in session.execute(select(*columns).where(among(session, PaperSourceRow.id, part))).tuples()]
     return found
 
 
-def keys_of_rows(session: Session, ids: Iterable[int]) -> set[Key]:
+def keys_of_rows(session: Session, ids: Iterable[int]) -> set[int]:
     """The stored keys of these rows."""
-    found: set[Key] = set()
-    for part in chunks(sorted(ids)):
-        found |= set(session.execute(select(SourceKeyRow.kind, SourceKeyRow.value).where(SourceKeyRow.source_id.in_(part))).tuples())
-    return found
+    listed = sorted(ids)
+    return set(session.scalars(select(SourceKeyRow.key).where(among(session, SourceKeyRow.source_id, listed)))) if listed else set()
 
 
-def _with_keys(session: Session, keys: Iterable[Key]) -> set[int]:
-    by_kind: dict[str, list[str]] = {}
-    for kind, value in keys:
-        by_kind.setdefault(kind, []).append(value)
-    ids: set[int] = set()
-    for kind, values in by_kind.items():
-        for part in chunks(values):
-            ids |= set(session.scalars(select(SourceKeyRow.source_id).where(SourceKeyRow.kind == kind, SourceKeyRow.value.in_(part))))
-    return ids
+def _with_keys(session: Session, keys: Iterable[int]) -> set[int]:
+    return set(session.scalars(select(SourceKeyRow.source_id).where(among(session, SourceKeyRow.key, sorted(keys)))))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import delete, insert, or_, select
+from sqlalchemy import and_, delete, insert, select
 from sqlalchemy.orm import Session
 
 from ..ingest import Doubt, Paper, alike
 from ..ingest.matching import SHOWN
 from ..tables import DoubtRow, PaperRow
-from .closure import chunks
+from .bulk import among
 from .keys import digest, short
 
 
@@ -32,27 +32,27 @@ def look_alike(session: Session, papers: Sequence[Paper]) -> list[Doubt]:
     mine = [_Known(short(p.public_id), p.arxiv_id, p.title, short(p.first_author_key)) for p in papers if p.first_author_key]
     known: list[_Known] = []
     columns = (PaperRow.public_id, PaperRow.arxiv_id, PaperRow.title, PaperRow.first_author_key)
-    for part in chunks({p.first_author_key for p in mine}):
-        known += [_Known(*row) for row in session.execute(
-            select(*columns).where(PaperRow.first_author_key.in_(part), PaperRow.arxiv_id.is_(None))).tuples()]
-    for part in chunks({p.first_author_key for p in mine if p.arxiv_id is None}):
-        known += [_Known(*row) for row in session.execute(
-            select(*columns).where(PaperRow.first_author_key.in_(part), PaperRow.arxiv_id.is_not(None))).tuples()]
+    everyone = {p.first_author_key for p in mine}
+    without_id = {p.first_author_key for p in mine if p.arxiv_id is None}
+    for names, condition in ((everyone, PaperRow.arxiv_id.is_(None)), (without_id, PaperRow.arxiv_id.is_not(None))):
+        if names:
+            query = select(*columns).where(among(session, PaperRow.first_author_key, names), condition)
+            known += [_Known(*row) for row in session.execute(query).tuples()]
     return alike(mine, known)  # type: ignore[arg-type]
 
 
 def refresh(session: Session, doubts: Iterable[Doubt], *, records: Iterable[tuple[str, str]], public_ids: Iterable[str]) -> None:
     """Replace the open doubts about these records and papers by those found now."""
-    for part in chunks(_record_key(r) for r in records):
-        session.execute(delete(DoubtRow).where(DoubtRow.kind == "several", DoubtRow.key.in_(part), DoubtRow.state == "open"))
-    for ids in chunks(public_ids, 400):
-        about = or_(DoubtRow.first.in_(ids), DoubtRow.second.in_(ids))
-        session.execute(delete(DoubtRow).where(DoubtRow.kind == "alike", about, DoubtRow.state == "open"))
+    outdated = [and_(DoubtRow.kind == "several", among(session, DoubtRow.key, [_record_key(r) for r in records]))]
+    names = sorted(public_ids)
+    outdated += [and_(DoubtRow.kind == "alike", among(session, column, names)) for column in (DoubtRow.first, DoubtRow.second)]
+    for about in outdated:
+        session.execute(delete(DoubtRow).where(about, DoubtRow.state == "open"), execution_options={"synchronize_session": False})
     rows = {(row["kind"], row["key"]): row for row in map(_row, doubts)}
-    for keys in chunks(rows):
-        names = [key for _, key in keys]
-        kept = set(session.execute(select(DoubtRow.kind, DoubtRow.key).where(DoubtRow.key.in_(names))).tuples())
-        if fresh := [rows[key] for key in keys if key not in kept]:
+    if rows:
+        listed = among(session, DoubtRow.key, [key for _, key in rows])
+        kept = set(session.execute(select(DoubtRow.kind, DoubtRow.key).where(listed)).tuples())
+        if fresh := [row for key, row in rows.items() if key not in kept]:
             session.execute(insert(DoubtRow), fresh)
 
 

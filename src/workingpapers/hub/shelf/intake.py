@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from sqlalchemy import bindparam, delete, select, text, update
+from sqlalchemy import Executable, bindparam, delete, select, text, update
 from sqlalchemy.orm import Session
 
 from workingpapers.lab.store import Store, now
@@ -33,7 +33,7 @@ from ..tables import (
     TrendEventRow,
 )
 from . import doubts, moving, rows
-from .bulk import insert_rows, reserve_ids
+from .bulk import among, insert_rows, reserve_ids
 from .closure import Key, Stored, chunks, keys_of, keys_of_rows, related, stored
 from .keys import short
 from .packing import pack
@@ -186,10 +186,8 @@ def _plan(session: Session, papers: Sequence[Paper], sources: dict[Key, Stored])
 def _existing(session: Session, ids: set[int], public_ids: Sequence[str]) -> dict[int, _Old]:
     columns = (PaperRow.id, PaperRow.public_id, PaperRow.facts_hash, PaperRow.hidden)
     found: dict[int, _Old] = {}
-    for part in chunks(sorted(ids)):
-        found |= {row[0]: _Old(*row) for row in session.execute(select(*columns).where(PaperRow.id.in_(part))).tuples()}
-    for names in chunks(public_ids):
-        found |= {row[0]: _Old(*row) for row in session.execute(select(*columns).where(PaperRow.public_id.in_(names))).tuples()}
+    for listed in (among(session, PaperRow.id, sorted(ids)), among(session, PaperRow.public_id, public_ids)):
+        found |= {row[0]: _Old(*row) for row in session.execute(select(*columns).where(listed)).tuples()}
     return found
 
 
@@ -278,8 +276,7 @@ def _write_signals(session: Session, fresh: list[tuple[int, Paper]], kept: list[
 def _write_aliases(session: Session, plan: _Plan, moved: list[_Old], values: dict[int, dict[str, Any]]) -> None:
     """Old addresses lead on; an address that a paper has now is no alias any more."""
     live = {v["public_id"] for v in values.values()}
-    for part in chunks(live):
-        session.execute(delete(PaperAliasRow).where(PaperAliasRow.public_id.in_(part)))
+    _apart(session, delete(PaperAliasRow).where(among(session, PaperAliasRow.public_id, live)))
     for old in moved:
         if old.public_id not in live and not is_orphan(old.public_id):
             moving.lead_on(session, old.public_id, old.id)
@@ -305,7 +302,7 @@ def _merge(session: Session, plan: _Plan) -> list[int]:
     return gone
 
 
-def _write_sources(session: Session, fresh: dict[Key, Record], texts: dict[Key, str], keys: dict[Key, tuple[Key, ...]],
+def _write_sources(session: Session, fresh: dict[Key, Record], texts: dict[Key, str], keys: dict[Key, set[int]],
                    replaced: dict[Key, Stored], neighbours: list[Stored], plan: _Plan, papers: Sequence[Paper]) -> None:
     owner: dict[Key, int | None] = {(source, short(key)): plan.ids[p.public_id] for p in papers for source, key, _ in p.sources}
     orphans = {old.id for old, paper in plan.gone if paper is None}
@@ -317,19 +314,22 @@ def _write_sources(session: Session, fresh: dict[Key, Record], texts: dict[Key, 
     ids = dict(zip(inserted, reserve_ids(session, PaperSourceRow, len(inserted)), strict=True)) | {k: s.id for k, s in replaced.items()}
     insert_rows(session, PaperSourceRow, ({
         "id": ids[key], "paper_id": owner.get(key), "source": key[0], "source_key": key[1],
-        "packed": pack(texts[key], fresh[key].payload), "payload_hash": fresh[key].payload_hash,
+        "packed": pack(texts[key], fresh[key].payload),
     } for key in inserted))
     for key, old in replaced.items():
         session.execute(update(PaperSourceRow).where(PaperSourceRow.id == old.id).values(
-            paper_id=home(key, old.paper_id), fetched_at=now(),
-            packed=pack(texts[key], fresh[key].payload), payload_hash=fresh[key].payload_hash))
+            paper_id=home(key, old.paper_id), fetched_at=now(), packed=pack(texts[key], fresh[key].payload)))
     for part in chunks([s.id for s in replaced.values()]):
         session.execute(delete(SourceKeyRow).where(SourceKeyRow.source_id.in_(part)))
-    insert_rows(session, SourceKeyRow, ({"source_id": ids[key], "kind": kind, "value": value}
-                                    for key, found in keys.items() for kind, value in dict.fromkeys(found)))
+    insert_rows(session, SourceKeyRow, ({"key": found, "source_id": ids[key]} for key, its in keys.items() for found in its))
     for s in neighbours:
         if (now_at := home((s.source, s.source_key), s.paper_id)) != s.paper_id:
             session.execute(update(PaperSourceRow).where(PaperSourceRow.id == s.id).values(paper_id=now_at))
+
+
+def _apart(session: Session, statement: Executable) -> None:
+    """Run a statement about rows that the session has not loaded."""
+    session.execute(statement, execution_options={"synchronize_session": False})
 
 
 def is_orphan(public_id: str) -> bool:

@@ -20,7 +20,7 @@ NOON = dt.time(12, tzinfo=dt.UTC)
 
 def facts_hash(paper: Paper) -> str:
     """Changes when, and only when, a merged field does; counts made elsewhere are no facts of the paper."""
-    return hashlib.sha256(repr(_hashed(paper)).encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.blake2b(repr(_hashed(paper)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def public_id(paper: Paper) -> str:
@@ -32,7 +32,7 @@ def paper_values(paper: Paper) -> dict[str, Any]:
     """Columns of `papers` that the sources decide."""
     return {
         "public_id": public_id(paper), "slug": paper.slug, "arxiv_id": paper.arxiv_id, "doi": paper.doi,
-        "title": paper.title, "title_key": short(paper.title_key), "abstract": paper.abstract,
+        "title": paper.title, "title_key": paper.title_key, "abstract": paper.abstract,
         "abstract_source": paper.abstract_source, "authors": list(paper.authors), "author_count": paper.author_count,
         "first_author_key": short(paper.first_author_key), "published_on": paper.published_on,
         "published_key": paper.published_on.isoformat() if paper.published_on else "", "updated_on": paper.updated_on,

@@ -10,6 +10,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from workingpapers.lab.store import Base, now
 
+from .types import Hashed
+
 
 class PaperRow(Base):
     """One paper, merged from its sources (`ingest.merge`); counters and the trend are kept by whoever writes the events.
@@ -17,8 +19,8 @@ class PaperRow(Base):
     `public_id` is the arXiv id, or `doi:...`, or `wp:...`; it may change once, when a better id becomes known: the old one
     then stands in `paper_aliases`. `facts_hash` changes when, and only when, a merged field does. `search_rev` counts those
     changes; indexes compare it. `trend_log` is NULL until the first event (see `hub.trending`). `published_key` is
-    `published_on` as text, empty where unknown: databases sort NULL differently. `title_key` and other keys are cut by
-    `shelf.keys.short`, since PostgreSQL indexes at most 2.7 kB.
+    `published_on` as text, empty where unknown: databases sort NULL differently. `title_key` is `ingest.identity.title_key`,
+    kept as a hash. Other keys are cut by `shelf.keys.short`, since PostgreSQL indexes at most 2.7 kB.
     """
 
     __tablename__ = "papers"
@@ -30,15 +32,16 @@ class PaperRow(Base):
         Index("ix_papers_search_rev", "id", "search_rev"),
         Index("ix_papers_hidden", "id", sqlite_where=text("hidden = 1"), postgresql_where=text("hidden")),
         Index("ix_papers_created", "created_at"),
+        Index("ix_papers_doi", "doi", sqlite_where=text("doi IS NOT NULL"), postgresql_where=text("doi IS NOT NULL")),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     public_id: Mapped[str] = mapped_column(String(200), unique=True)
     slug: Mapped[str | None] = mapped_column(String(80), unique=True)
     arxiv_id: Mapped[str | None] = mapped_column(String(40), unique=True)
-    doi: Mapped[str | None] = mapped_column(String(500), index=True)
+    doi: Mapped[str | None] = mapped_column(String(500))
     title: Mapped[str] = mapped_column(Text)
-    title_key: Mapped[str] = mapped_column(Text, index=True)
+    title_key: Mapped[str] = mapped_column(Hashed, index=True)
     abstract: Mapped[str] = mapped_column(Text, default="")
     abstract_source: Mapped[str | None] = mapped_column(String(10))
     authors: Mapped[list[Any]] = mapped_column(default=list)
@@ -61,7 +64,7 @@ class PaperRow(Base):
     submitted_by: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"), index=True)
     hidden: Mapped[bool] = mapped_column(default=False)
     withdrawn: Mapped[bool] = mapped_column(default=False)
-    facts_hash: Mapped[str] = mapped_column(String(64), default="")
+    facts_hash: Mapped[str] = mapped_column(String(32), default="")
     search_rev: Mapped[int] = mapped_column(default=1)
     trend_log: Mapped[float | None]
     votes: Mapped[int] = mapped_column(default=0)
@@ -95,19 +98,19 @@ class PaperSourceRow(Base):
     source_key: Mapped[str] = mapped_column(String(500))
     fetched_at: Mapped[dt.datetime] = mapped_column(default=now)
     packed: Mapped[bytes] = mapped_column(LargeBinary)
-    payload_hash: Mapped[str] = mapped_column(String(64), default="")
 
 
 class SourceKeyRow(Base):
-    """What another record must share with this one to be the same paper (`ingest.record_keys`)."""
+    """What another record must share with this one to be the same paper: `hash64` of each of `ingest.record_keys`.
+
+    Two keys of one hash only make records be compared that have nothing in common.
+    """
 
     __tablename__ = "source_keys"
-    __table_args__ = (Index("ix_source_keys_key", "kind", "value"),)
+    __table_args__ = {"sqlite_with_rowid": False}
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    source_id: Mapped[int] = mapped_column(ForeignKey("paper_sources.id", ondelete="CASCADE"), index=True)
-    kind: Mapped[str] = mapped_column(String(8))
-    value: Mapped[str] = mapped_column(Text)
+    key: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    source_id: Mapped[int] = mapped_column(ForeignKey("paper_sources.id", ondelete="CASCADE"), primary_key=True, index=True)
 
 
 class DoubtRow(Base):
@@ -179,6 +182,7 @@ class PaperCategoryRow(Base):
     """A category of a paper, for filters."""
 
     __tablename__ = "paper_categories"
+    __table_args__ = {"sqlite_with_rowid": False}
 
     paper_id: Mapped[int] = mapped_column(ForeignKey("papers.id", ondelete="CASCADE"), primary_key=True)
     category: Mapped[str] = mapped_column(String(40), primary_key=True, index=True)

@@ -135,7 +135,7 @@ def upgrade() -> None:
     sa.Column('arxiv_id', sa.String(length=40), nullable=True),
     sa.Column('doi', sa.String(length=500), nullable=True),
     sa.Column('title', sa.Text(), nullable=False),
-    sa.Column('title_key', sa.Text(), nullable=False),
+    sa.Column('title_key', sa.BigInteger(), nullable=False),
     sa.Column('abstract', sa.Text(), nullable=False),
     sa.Column('abstract_source', sa.String(length=10), nullable=True),
     sa.Column('authors', sa.JSON(), nullable=False),
@@ -158,7 +158,7 @@ def upgrade() -> None:
     sa.Column('submitted_by', sa.Integer(), nullable=True),
     sa.Column('hidden', sa.Boolean(), nullable=False),
     sa.Column('withdrawn', sa.Boolean(), nullable=False),
-    sa.Column('facts_hash', sa.String(length=64), nullable=False),
+    sa.Column('facts_hash', sa.String(length=32), nullable=False),
     sa.Column('search_rev', sa.Integer(), nullable=False),
     sa.Column('trend_log', sa.Double(), nullable=True),
     sa.Column('votes', sa.Integer(), nullable=False),
@@ -171,7 +171,8 @@ def upgrade() -> None:
     sa.UniqueConstraint('public_id', name=op.f('uq_papers_public_id')),
     sa.UniqueConstraint('slug', name=op.f('uq_papers_slug'))
     )
-    op.create_index(op.f('ix_papers_doi'), 'papers', ['doi'], unique=False)
+    op.create_index('ix_papers_doi', 'papers', ['doi'], unique=False,
+                    sqlite_where=sa.text('doi IS NOT NULL'), postgresql_where=sa.text('doi IS NOT NULL'))
     op.create_index('ix_papers_feed', 'papers', ['listed_on', 'published_key', 'public_id'], unique=False)
     op.create_index('ix_papers_first_author', 'papers', ['first_author_key', 'arxiv_id'], unique=False)
     op.create_index('ix_papers_published', 'papers', ['published_on', 'public_id'], unique=False)
@@ -291,7 +292,8 @@ def upgrade() -> None:
     sa.Column('paper_id', sa.Integer(), nullable=False),
     sa.Column('category', sa.String(length=40), nullable=False),
     sa.ForeignKeyConstraint(['paper_id'], ['papers.id'], name=op.f('fk_paper_categories_paper_id_papers'), ondelete='CASCADE'),
-    sa.PrimaryKeyConstraint('paper_id', 'category', name=op.f('pk_paper_categories'))
+    sa.PrimaryKeyConstraint('paper_id', 'category', name=op.f('pk_paper_categories')),
+    sqlite_with_rowid=False
     )
     op.create_index(op.f('ix_paper_categories_category'), 'paper_categories', ['category'], unique=False)
     op.create_table('paper_links',
@@ -325,7 +327,6 @@ def upgrade() -> None:
     sa.Column('source_key', sa.String(length=500), nullable=False),
     sa.Column('fetched_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('packed', sa.LargeBinary(), nullable=False),
-    sa.Column('payload_hash', sa.String(length=64), nullable=False),
     sa.ForeignKeyConstraint(['paper_id'], ['papers.id'], name=op.f('fk_paper_sources_paper_id_papers'), ondelete='SET NULL'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_paper_sources')),
     sa.UniqueConstraint('source', 'source_key', name=op.f('uq_paper_sources_source'))
@@ -404,20 +405,17 @@ def upgrade() -> None:
     )
     op.create_index(op.f('ix_votes_paper_id'), 'votes', ['paper_id'], unique=False)
     op.create_table('source_keys',
-    sa.Column('id', sa.Integer(), nullable=False),
+    sa.Column('key', sa.BigInteger(), autoincrement=False, nullable=False),
     sa.Column('source_id', sa.Integer(), nullable=False),
-    sa.Column('kind', sa.String(length=8), nullable=False),
-    sa.Column('value', sa.Text(), nullable=False),
     sa.ForeignKeyConstraint(['source_id'], ['paper_sources.id'], name=op.f('fk_source_keys_source_id_paper_sources'), ondelete='CASCADE'),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_source_keys'))
+    sa.PrimaryKeyConstraint('key', 'source_id', name=op.f('pk_source_keys')),
+    sqlite_with_rowid=False
     )
-    op.create_index('ix_source_keys_key', 'source_keys', ['kind', 'value'], unique=False)
     op.create_index(op.f('ix_source_keys_source_id'), 'source_keys', ['source_id'], unique=False)
 
 
 def downgrade() -> None:
     op.drop_index(op.f('ix_source_keys_source_id'), table_name='source_keys')
-    op.drop_index('ix_source_keys_key', table_name='source_keys')
     op.drop_table('source_keys')
     op.drop_index(op.f('ix_votes_paper_id'), table_name='votes')
     op.drop_table('votes')
@@ -461,7 +459,7 @@ def downgrade() -> None:
     op.drop_index('ix_papers_created', table_name='papers')
     op.drop_index('ix_papers_first_author', table_name='papers')
     op.drop_index('ix_papers_feed', table_name='papers')
-    op.drop_index(op.f('ix_papers_doi'), table_name='papers')
+    op.drop_index('ix_papers_doi', table_name='papers')
     op.drop_table('papers')
     op.drop_table('imports')
     op.drop_index(op.f('ix_doubts_state'), table_name='doubts')
