@@ -16,7 +16,8 @@ from workingpapers.parts.language.embedder import Embedder
 from ..jobs import Job, Later, every, handler
 from ..tables import PaperRow, PaperVectorRow
 from .encoding import Model, hash_of, text_of
-from .vectors import PgVectors, VectorFile, Vectors
+from .matrix import VectorMatrix
+from .vectors import PgVectors, Vectors
 
 BATCH = 512
 EVERY_SECONDS = 300.0
@@ -64,8 +65,9 @@ def embed(store: Store, model: Model | None = None, *, report: Callable[[Progres
         _embed(store, embedder, papers, vectors)
         done += len(papers)
         report(Progress(done, max(total, done), time.monotonic() - began))
-    with store.writing() if isinstance(vectors, PgVectors) else store.reading() as session:
-        vectors.refresh(session)
+    if isinstance(vectors, PgVectors):
+        with store.writing() as session:
+            vectors.refresh(session)
     return Progress(done, max(total, done), time.monotonic() - began)
 
 
@@ -122,12 +124,12 @@ def _embed(store: Store, embedder: Embedder, papers: list[Pending], vectors: Vec
 
 
 def vectors_of(store: Store, model: Model) -> Vectors:
-    """Where vectors of this model are asked for: pgvector where the server has it, else the file."""
+    """Where vectors of this model are asked for: pgvector where the server has it, else this process's memory."""
     if not store.is_sqlite:
         with store.reading() as session:
             if PgVectors.is_there(session):
                 return PgVectors(model.model_id, model.dimension)
-    return VectorFile(store.settings.home / "vectors", model.model_id, model.dimension)
+    return VectorMatrix(model.model_id, model.dimension)
 
 
 @handler("embed")

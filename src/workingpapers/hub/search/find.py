@@ -103,7 +103,7 @@ class Searcher:
             return self._find(session, query, limit, cursor, words_only, among)
 
     def warm(self) -> None:
-        """Load the model and map the vectors before the first question; for a thread of its own."""
+        """Load the model and the vectors before the first question; for a thread of its own."""
         try:
             if self.model.why_absent:
                 return
@@ -149,7 +149,7 @@ class Searcher:
         return ranking.by_words(session, self.index, query, among), "words", because
 
     def _catch_up(self, session: Session) -> None:
-        """Close small gaps of the vector file here, large ones behind the scenes."""
+        """Take in few new vectors here, many behind the scenes."""
         if self.vectors.catch_up(session) and self._behind.acquire(blocking=False):
             def refresh() -> None:
                 try:

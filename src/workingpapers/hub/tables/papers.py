@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from workingpapers.lab.store import Base, now
 
-from .types import Hashed
+from .types import Halved, Hashed
 
 
 class PaperRow(Base):
@@ -189,10 +189,10 @@ class PaperCategoryRow(Base):
 
 
 class PaperVectorRow(Base):
-    """The vector of a paper's text under one model: float32, little endian, `dim` numbers. `text_hash` is of the text it was made from,
-    `search_rev` that of the paper when the two were last compared.
+    """The vector of a paper's text under one model: float32, little endian, `dim` numbers, stored in half the room. `text_hash` is of
+    the text it was made from, `search_rev` that of the paper when the two were last compared.
 
-    A new vector is a new row with a higher `id`, never used before: files made from this table go on where they stopped.
+    A new vector is a new row with a higher `id`, never used before: what is made from this table goes on where it stopped.
     """
 
     __tablename__ = "paper_vectors"
@@ -205,7 +205,7 @@ class PaperVectorRow(Base):
     dim: Mapped[int]
     search_rev: Mapped[int] = mapped_column(default=0)
     text_hash: Mapped[str] = mapped_column(String(64))
-    vector: Mapped[bytes] = mapped_column(LargeBinary)
+    vector: Mapped[bytes] = mapped_column(Halved)
 
 
 class ResultRow(Base):
