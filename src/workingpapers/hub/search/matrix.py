@@ -62,6 +62,8 @@ class VectorMatrix:
     Any number of threads ask at once; one at a time reads the table.
     """
 
+    _view: _View
+
     def __init__(self, model_id: str, dimension: int) -> None:
         self.model_id, self.dimension = model_id, dimension
         self._looked = -LOOK_AGAIN
