@@ -212,11 +212,20 @@ def test_an_open_question_comes_back_and_can_be_skipped() -> None:
     assert agent.ask() == pair
     with pytest.raises(ValueError, match="preference"):
         agent.tell(0.7)
-    with pytest.raises(ValueError, match="open"):
-        agent.learn(env, PreferenceOracle(seed=0), 1)
     agent.tell(None)
     assert agent.history_.n_queries == 0
     assert agent.should_query(*pair)[0]
+
+
+def test_learning_puts_the_open_question_first() -> None:
+    agent, env = lsvi(), make("RandomMDP-v0", seed=1)
+    while (pair := agent.ask(env)) is None:
+        pass
+    rounds = len(agent.history_)
+    agent.learn(env, PreferenceOracle(seed=0), 3)
+    assert len(agent.history_) == rounds + 2
+    first = agent.history_.asked_pairs[0]
+    assert (first.first, first.second, first.round) == (*pair, rounds - 1)
 
 
 SECOND = """

@@ -100,7 +100,8 @@ class PreferenceAgent:
     def learn(self, env: Any, oracle: Oracle, episodes: int, callback: Callable[[Self, int], Any] | None = None, *,
               optimal_value: float | None = None, progress: bool = False, checkpoint: str | Path | None = None,
               checkpoint_every: int = 1_000) -> History:
-        """Run rounds; each plays two episodes and asks at most one question.
+        """Run rounds; each plays two episodes and asks at most one question. A question left open by `ask`, or by a person who went
+        away in the middle of it, is put first, and its round counts.
 
         Args:
             env: a Gymnasium environment; its reward is hidden from the agent.
@@ -118,12 +119,10 @@ class PreferenceAgent:
 
         Raises:
             TypeError: spaces that the features cannot take.
-            ValueError: episodes below 1; an environment whose episodes are shorter than the horizon; an unanswered question.
+            ValueError: episodes below 1; an environment whose episodes are shorter than the horizon.
         """
         if episodes < 1 or checkpoint_every < 1:
             raise ValueError(f"episodes is {episodes} and checkpoint_every {checkpoint_every}: 1 at least")
-        if self._pending is not None:
-            raise ValueError("a question from ask() is still open: answer it with tell() first (None skips it)")
         world = self.bind(env)
         if optimal_value is not None:
             self._optimal_value = float(optimal_value)
@@ -134,10 +133,11 @@ class PreferenceAgent:
         bar = _bar(progress, episodes)
         try:
             while done < episodes:
-                n = min(CHUNK, episodes - done) if fast else 1
+                is_compiled = fast and self._pending is None
+                n = min(CHUNK, episodes - done) if is_compiled else 1
                 if checkpoint is not None:
                     n = min(n, checkpoint_every - saved)
-                if fast:
+                if is_compiled:
                     self._compiled_rounds(world, oracle, n)  # type: ignore[arg-type]
                 else:
                     pair = self.ask()
@@ -152,7 +152,7 @@ class PreferenceAgent:
                     break
         finally:
             bar(None)
-            if checkpoint is not None and saved:
+            if checkpoint is not None and (saved or self._pending is not None):
                 self.save(checkpoint)
         return self.history_
 

@@ -99,7 +99,10 @@ class PreferenceOracle:
 
 
 class HumanOracle:
-    """A person at the terminal. Enter 1 or 2 for the better one, = for equal, s to skip.
+    """A person at the terminal. Enter 1 or 2 for the better one, = for equal, s to skip. `BrowserOracle` asks on a page instead.
+
+    Control-C or the end of the input leaves the question open: with `learn(..., checkpoint=FILE)` nothing is lost, and `load` and
+    `learn` put the same question again.
 
     Args:
         render: from a trajectory to a text (or None, when it shows the trajectory by itself).
@@ -112,7 +115,7 @@ class HumanOracle:
     0.0
     """
 
-    ANSWERS: dict[str, float | None] = {"1": 1.0, "2": 0.0, "=": 0.5, "s": None}
+    ANSWERS: dict[str, float | None] = {"1": 1.0, "2": 0.0, "=": 0.5, "s": None, "equal": 0.5, "skip": None}
 
     def __init__(self, render: Callable[[Trajectory], str | None], ask: Callable[[str], str] = input,
                  show: Callable[[str], Any] = print) -> None:

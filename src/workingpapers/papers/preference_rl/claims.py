@@ -305,7 +305,7 @@ def queries_chosen(trial: Trial) -> dict[str, float]:
     return measured(trial.arm.build(trial))
 
 
-@queries_chosen.also(arms=[RULE, FIRST, RANDOM], seeds=at(smoke=50, small=150, full=200),  # type: ignore[untyped-decorator,unused-ignore]
+@queries_chosen.also(arms=[RULE, FIRST, RANDOM], seeds=at(smoke=50, small=100, full=200),  # type: ignore[untyped-decorator,unused-ignore]
                      points=at(smoke=[Problem("random", 1_000)], small=[Problem("random", 5_000), Problem("rare states", 5_000)],
                                full=[Problem("random", 100_000), Problem("rare states", 100_000)]))
 def chosen_decided(trial: Trial) -> dict[str, float]:
@@ -551,7 +551,7 @@ def pbts(trial: Trial) -> dict[str, float]:
     return trial.arm.build(trial)  # type: ignore[no-any-return]
 
 
-@pbts.also(points=at(smoke=[Prior(8, 2, 8, 500)], small=[Balance(30, 150)], full=[Balance(200, 500)]),  # type: ignore[untyped-decorator,unused-ignore]
+@pbts.also(points=at(smoke=[Prior(8, 2, 8, 500)], small=[Balance(30, 100)], full=[Balance(200, 500)]),  # type: ignore[untyped-decorator,unused-ignore]
            seeds=at(smoke=10, small=5, full=20))
 def pbts_elsewhere(trial: Trial) -> dict[str, float]:
     """The same on problems of another kind; at larger scales with networks for rewards and transitions."""
