@@ -30,7 +30,7 @@ def intervals(model: CodecModel, values: Values, tree: int) -> tuple[Array, Arra
     for first in range(0, n, GROUP):
         part = values[first : first + GROUP]
         flat = np.empty((2, part.size), dtype=np.int32)
-        run_group(part, tables.plan, model.rows, model.sizes, tables.edge, tables.cum, tables.favourite, model.leaf_bits,
+        run_group(part, tables.plan, model.rows, model.sizes, tables.edge, tables.edge_back, tables.cum, tables.favourite, model.leaf_bits,
                   flat[0], flat[1], _NO_STATES, _NO_WORDS, _NO_STATES, _NO_STATES, False)
         starts[first : first + len(part)] = flat[0].reshape(d, len(part)).T
         lengths[first : first + len(part)] = flat[1].reshape(d, len(part)).T
@@ -133,7 +133,7 @@ def _decode(model: CodecModel, n: int, states: Array, words: Array, at: Array, e
         is_shared = len(at) == 1
         own = slice(None) if is_shared else places
         some_states, some_at = states[own], at if is_shared else at[places]
-        enough = run_group(part, tables.plan, model.rows, model.sizes, tables.edge, tables.cum, tables.favourite, model.leaf_bits,
+        enough = run_group(part, tables.plan, model.rows, model.sizes, tables.edge, tables.edge_back, tables.cum, tables.favourite, model.leaf_bits,
                            np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32), some_states, words, some_at, ends[own], True)
         if not enough:
             raise CorruptStream("a block ends before its records do")

@@ -27,73 +27,165 @@ Array = npt.NDArray[Any]
 BELIEF_BITS = 24
 EDGE_BITS = 16
 PRECISION = 28
-GROUP = 32
+GROUP = 64
 LOW = 1 << 31
 _SLOT = (1 << PRECISION) - 1
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
-def _bit_length(x: int) -> int:
-    """Bits of a positive number below 2^63."""
-    n = 1
+_jit = numba.njit(cache=True, nogil=True)
+
+
+@_jit  # type: ignore[untyped-decorator,unused-ignore]
+def _bit_lengths(x: Array, out: Array) -> None:
+    """Bits of each positive number below 2^63 in x (n,), which is overwritten."""
+    out[:] = 1
     for step in (32, 16, 8, 4, 2, 1):
-        if x >> step > 0:
-            x >>= step
-            n += step
-    return n
+        for i in range(len(x)):
+            high = x[i] >> step
+            is_longer = high > 0
+            x[i] = high if is_longer else x[i]
+            out[i] += step if is_longer else 0
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
-def _to_belief(weights: Array, out: Array) -> None:
-    """Scale weights (M,), which sum to 2^37 or more, to integers that sum to 2^24; the remainder goes to the largest."""
-    m = len(weights)
-    total = np.int64(0)
-    for z in range(m):
-        total += weights[z]
-    shift = max(0, _bit_length(int(total)) - 38)
-    cut = np.int64(0)
-    for z in range(m):
-        cut += weights[z] >> shift
-    inverse = np.int64(1 << 62) // cut
-    left = np.int64(1 << BELIEF_BITS)
-    best = 0
-    for z in range(m):
-        out[z] = ((weights[z] >> shift) * inverse) >> (62 - BELIEF_BITS)
-        left -= out[z]
-        if weights[z] > weights[best]:
-            best = z
-    out[best] += left
+@_jit  # type: ignore[untyped-decorator,unused-ignore]
+def _carried(share: Array, table: Array, turned: Array, out: Array) -> None:
+    """out[z, i] = sum_a share[a, i] table[a, z]: what M 32-bit numbers of each record (M, n) become behind an edge (M, M), in 64 bits.
 
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
-def _to_message(table: Array) -> None:
-    """Shift a table (M,) of positive integers, in place, so that its largest entry lies in [2^29, 2^30)."""
-    m = len(table)
-    largest = np.int64(0)
-    for z in range(m):
-        if table[z] > largest:
-            largest = table[z]
-    shift = _bit_length(int(largest)) - 30
-    if shift >= 0:
+    Two rows of `out` and four of `share` are taken at a time, so that eight products are made for each pair of sums written. For a
+    single record the inner loop runs over states, along rows of the table `turned` about its diagonal.
+    """
+    m, n = out.shape
+    if n == 1:
+        one = share.reshape(m)
         for z in range(m):
-            table[z] >>= shift
-    else:
-        for z in range(m):
-            table[z] <<= -shift
+            s = np.int64(0)
+            for a in range(m):
+                s += np.int64(one[a]) * np.int64(turned[z, a])
+            out[z, 0] = s
+        return
+    fours = m - m % 4
+    for z in range(0, m - 1, 2):
+        out[z] = 0
+        out[z + 1] = 0
+        for a in range(0, fours, 4):
+            t0, t1 = np.int64(table[a, z]), np.int64(table[a + 1, z])
+            t2, t3 = np.int64(table[a + 2, z]), np.int64(table[a + 3, z])
+            u0, u1 = np.int64(table[a, z + 1]), np.int64(table[a + 1, z + 1])
+            u2, u3 = np.int64(table[a + 2, z + 1]), np.int64(table[a + 3, z + 1])
+            for i in range(n):
+                s0, s1 = np.int64(share[a, i]), np.int64(share[a + 1, i])
+                s2, s3 = np.int64(share[a + 2, i]), np.int64(share[a + 3, i])
+                out[z, i] += t0 * s0 + t1 * s1 + t2 * s2 + t3 * s3
+                out[z + 1, i] += u0 * s0 + u1 * s1 + u2 * s2 + u3 * s3
+        for a in range(fours, m):
+            t0, u0 = np.int64(table[a, z]), np.int64(table[a, z + 1])
+            for i in range(n):
+                s0 = np.int64(share[a, i])
+                out[z, i] += t0 * s0
+                out[z + 1, i] += u0 * s0
+    if m % 2 == 1:
+        out[m - 1] = 0
+        for a in range(m):
+            t0 = np.int64(table[a, m - 1])
+            for i in range(n):
+                out[m - 1, i] += t0 * np.int64(share[a, i])
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
-def _below(belief: Array, cum: Array, shift: int) -> int:
+@_jit  # type: ignore[untyped-decorator,unused-ignore]
+def _to_belief(weights: Array, out: Array, spare: Array) -> None:
+    """Scale each column of weights (M, n), which sums to 2^37 or more, to integers that sum to 2^24.
+
+    The remainder goes to the largest, the first of equals. weights and spare (6, n) are overwritten.
+    """
+    m, n = out.shape
+    total, largest, shift, inverse, left, best = spare[0], spare[1], spare[2], spare[3], spare[4], spare[5]
+    total[:] = 0
+    largest[:] = 0
+    for z in range(m):
+        for i in range(n):
+            w = weights[z, i]
+            is_more = w > largest[i]
+            total[i] += w
+            best[i] = z if is_more else best[i]
+            largest[i] = w if is_more else largest[i]
+    _bit_lengths(total, shift)
+    for i in range(n):
+        shift[i] = max(0, shift[i] - 38)
+    total[:] = 0
+    for z in range(m):
+        for i in range(n):
+            weights[z, i] >>= shift[i]
+            total[i] += weights[z, i]
+    for i in range(n):
+        inverse[i] = np.int64(1 << 62) // total[i]
+    left[:] = 1 << BELIEF_BITS
+    for z in range(m):
+        for i in range(n):
+            share = (weights[z, i] * inverse[i]) >> (62 - BELIEF_BITS)
+            out[z, i] = share
+            left[i] -= share
+    for i in range(n):
+        out[best[i], i] += left[i]
+
+
+@_jit  # type: ignore[untyped-decorator,unused-ignore]
+def _to_message(weights: Array, out: Array, spare: Array) -> None:
+    """Shift each column of positive integers (M, n) so that its largest lies in [2^29, 2^30). spare (6, n) is overwritten."""
+    m, n = out.shape
+    largest, left, right = spare[0], spare[1], spare[2]
+    largest[:] = 0
+    for z in range(m):
+        for i in range(n):
+            largest[i] = max(largest[i], np.int64(weights[z, i]))
+    _bit_lengths(largest, right)
+    for i in range(n):
+        left[i] = max(0, 30 - right[i])
+        right[i] = max(0, right[i] - 30)
+    for z in range(m):
+        for i in range(n):
+            out[z, i] = (np.int64(weights[z, i]) << left[i]) >> right[i]
+
+
+@_jit  # type: ignore[untyped-decorator,unused-ignore]
+def _below(belief: Array, cum: Array, row: int, shift: int) -> int:
     """Share of the values below one row of a cumulative table."""
     s = np.int64(0)
     for z in range(len(belief)):
-        s += belief[z] * cum[z]
+        s += belief[z] * np.int64(cum[row, z])
     return int(s >> shift)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
-def run_group(values: Array, plan: Array, rows: Array, sizes: Array, edge: Array, cum: Array, favourite: Array, leaf_bits: int,
-              starts: Array, lengths: Array, states: Array, words: Array, at_words: Array, word_ends: Array, is_decoding: bool) -> bool:
+@_jit  # type: ignore[untyped-decorator,unused-ignore]
+def _all_below(prior: Array, cum: Array, row: int, shift: int, out: Array) -> None:
+    """The same for all records, prior (M, n), at one row."""
+    m, n = prior.shape
+    out[:] = 0
+    for z in range(m):
+        weight = np.int64(cum[row, z])
+        for i in range(n):
+            out[i] += weight * prior[z, i]
+    for i in range(n):
+        out[i] >>= shift
+
+
+@_jit  # type: ignore[untyped-decorator,unused-ignore]
+def _found(belief: Array, cum: Array, base: int, size: int, slot: int, tried: int, is_lower: bool, shift: int) -> int:
+    """The value whose interval holds a slot, by bisection among those below or above one that was tried."""
+    low = np.int64(0) if is_lower else np.int64(tried + 1)
+    high = np.int64(tried) if is_lower else np.int64(size)
+    while high - low > 1:
+        middle = (low + high) >> 1
+        if _below(belief, cum, base + middle, shift) <= slot:
+            low = middle
+        else:
+            high = middle
+    return int(low)
+
+
+@_jit  # type: ignore[untyped-decorator,unused-ignore]
+def run_group(values: Array, plan: Array, rows: Array, sizes: Array, edge: Array, edge_back: Array, cum: Array, favourite: Array,
+              leaf_bits: int, starts: Array, lengths: Array, states: Array, words: Array, at_words: Array, word_ends: Array,
+              is_decoding: bool) -> bool:
     """Filter one group of records; encode: write intervals; decode: read symbols.
 
     Args:
@@ -101,7 +193,7 @@ def run_group(values: Array, plan: Array, rows: Array, sizes: Array, edge: Array
         plan: (D, 5) int64 of each step: variable, depth, how many nodes close after it, whether it has children, whether
             what its subtree says is needed.
         rows: (D,) first row of each variable in cum, which has sizes + 1 rows for it.
-        edge: (D, M, M) int64; cum: (R + D, M) int64; favourite: (D,) the value to try first.
+        edge: (D, M, M) int32, edge_back the same with M and M exchanged; cum: (R + D, M) int32; favourite: (D,) the value to try first.
         starts, lengths: (n D,) int32, written when encoding: one variable after another, for each its records.
         states: (lanes,) int64 coder states, record i uses lane i % lanes.
         words: uint32; at_words, word_ends: (1,) when lanes share one stream, else (lanes,): next position, and where it ends.
@@ -118,55 +210,48 @@ def run_group(values: Array, plan: Array, rows: Array, sizes: Array, edge: Array
     depth = 0
     for at in range(d):
         depth = max(depth, plan[at, 1])
-    belief = np.empty((depth + 1, n, m), dtype=np.int64)
-    up = np.empty((depth + 1, n, m), dtype=np.int64)
+    # The record is the last axis: every inner loop runs over records, whatever the number of states.
+    belief = np.empty((depth + 1, m, n), dtype=np.int32)
+    up = np.empty((depth + 1, m, n), dtype=np.int32)
     stack = np.empty(depth + 1, dtype=np.int64)
     useful = np.empty(depth + 1, dtype=np.bool_)
-    prior = np.empty(m, dtype=np.int64)
-    weights = np.empty(m, dtype=np.int64)
+    prior = np.empty((m, n), dtype=np.int64)
+    weights = np.empty((m, n), dtype=np.int64)
+    said = np.empty((m, n), dtype=np.int64)
+    first = np.empty((m, n), dtype=np.int32)
+    leaf = np.empty((m, n), dtype=np.int32)
+    start = np.empty(n, dtype=np.int64)
+    end = np.empty(n, dtype=np.int64)
+    own = np.empty(m, dtype=np.int64)
+    spare = np.zeros((6, n), dtype=np.int64)
     for at in range(d):
         v = plan[at, 0]
         level = plan[at, 1]
         stack[level] = v
         useful[level] = plan[at, 4] != 0
-        table = edge[v]
         base = rows[v]
-        size = sizes[v]
-        for i in range(n):
-            if level == 0:
-                for z in range(m):
-                    prior[z] = np.int64(table[0, z]) << BELIEF_BITS
-            else:
-                prior[:] = 0
-                for a in range(m):
-                    share = belief[level - 1, i, a]
-                    for z in range(m):
-                        prior[z] += share * table[a, z]
-            if is_decoding:
+        if level == 0:
+            for z in range(m):
+                prior[z] = np.int64(edge[v, 0, z]) << BELIEF_BITS
+        else:
+            _carried(belief[level - 1], edge[v], edge_back[v], prior)
+        if is_decoding:
+            # The usual value first, then bisection: any order of search finds the same symbol.
+            usual = favourite[v]
+            _all_below(prior, cum, base + usual, shift, start)
+            _all_below(prior, cum, base + usual + 1, shift, end)
+            for i in range(n):
                 lane = i % lanes
                 x = states[lane]
                 slot = x & _SLOT
-                # The usual value first, then bisection: any order of search finds the same symbol.
-                value = favourite[v]
-                low = np.int64(0)
-                high = np.int64(size)
-                start = _below(prior, cum[base + value], shift)
-                end = _below(prior, cum[base + value + 1], shift)
-                if slot < start or slot >= end:
-                    if slot < start:
-                        high = value
-                    else:
-                        low = value + 1
-                    while high - low > 1:
-                        middle = (low + high) >> 1
-                        if _below(prior, cum[base + middle], shift) <= slot:
-                            low = middle
-                        else:
-                            high = middle
-                    value = low
-                    start = _below(prior, cum[base + value], shift)
-                    end = _below(prior, cum[base + value + 1], shift)
-                x = (end - start) * (x >> PRECISION) + slot - start
+                value = usual
+                if slot < start[i] or slot >= end[i]:
+                    for z in range(m):
+                        own[z] = prior[z, i]
+                    value = _found(own, cum, base, sizes[v], slot, usual, slot < start[i], shift)
+                    start[i] = _below(own, cum, base + value, shift)
+                    end[i] = _below(own, cum, base + value + 1, shift)
+                x = (end[i] - start[i]) * (x >> PRECISION) + slot - start[i]
                 if x < LOW:
                     stream = lane % len(at_words)
                     if at_words[stream] >= word_ends[stream]:
@@ -175,39 +260,56 @@ def run_group(values: Array, plan: Array, rows: Array, sizes: Array, edge: Array
                     at_words[stream] += 1
                 states[lane] = x
                 values[i, v] = value
-            else:
-                value = np.int64(values[i, v])
-                start = _below(prior, cum[base + value], shift)
-                starts[at_symbol] = start
-                lengths[at_symbol] = _below(prior, cum[base + value + 1], shift) - start
-                at_symbol += 1
-            if plan[at, 3] != 0:
-                for z in range(m):
-                    weights[z] = prior[z] * (cum[base + value + 1, z] - cum[base + value, z])
-                _to_belief(weights, belief[level, i])
-            if useful[level]:
-                for z in range(m):
-                    up[level, i, z] = cum[base + value + 1, z] - cum[base + value, z]
-                _to_message(up[level, i])
+        is_inner = plan[at, 3] != 0
+        if is_inner or useful[level] or not is_decoding:
+            usual = favourite[v]
+            row = base + usual
+            for z in range(m):
+                first[z] = cum[row, z]
+                leaf[z] = cum[row + 1, z] - cum[row, z]
+            for i in range(n):
+                if values[i, v] != usual:
+                    row = base + values[i, v]
+                    for z in range(m):
+                        first[z, i] = cum[row, z]
+                        leaf[z, i] = cum[row + 1, z] - cum[row, z]
+        if not is_decoding:
+            start[:] = 0
+            end[:] = 0
+            for z in range(m):
+                for i in range(n):
+                    start[i] += prior[z, i] * np.int64(first[z, i])
+                    end[i] += prior[z, i] * np.int64(first[z, i] + leaf[z, i])
+            for i in range(n):
+                starts[at_symbol + i] = start[i] >> shift
+                lengths[at_symbol + i] = (end[i] >> shift) - (start[i] >> shift)
+            at_symbol += n
+        if is_inner:
+            for z in range(m):
+                for i in range(n):
+                    weights[z, i] = prior[z, i] * np.int64(leaf[z, i])
+            _to_belief(weights, belief[level], spare)
+        if useful[level]:
+            _to_message(leaf, up[level], spare)
         for closing in range(level, level - plan[at, 2], -1):
             if closing == 0 or not useful[closing]:
                 continue
-            table = edge[stack[closing]]
             has_more = closing == level - plan[at, 2] + 1
-            for i in range(n):
-                for a in range(m):
-                    s = np.int64(0)
-                    for z in range(m):
-                        s += table[a, z] * up[closing, i, z]
-                    weights[a] = s >> EDGE_BITS
-                if useful[closing - 1]:
-                    for a in range(m):
-                        up[closing - 1, i, a] *= weights[a]
-                    _to_message(up[closing - 1, i])
-                if has_more:
-                    for a in range(m):
-                        weights[a] *= belief[closing - 1, i, a]
-                    _to_belief(weights, belief[closing - 1, i])
+            child = stack[closing]
+            _carried(up[closing], edge_back[child], edge[child], said)
+            for z in range(m):
+                for i in range(n):
+                    said[z, i] >>= EDGE_BITS
+            if useful[closing - 1]:
+                for z in range(m):
+                    for i in range(n):
+                        weights[z, i] = said[z, i] * np.int64(up[closing - 1, z, i])
+                _to_message(weights, up[closing - 1], spare)
+            if has_more:
+                for z in range(m):
+                    for i in range(n):
+                        weights[z, i] = said[z, i] * np.int64(belief[closing - 1, z, i])
+                _to_belief(weights, belief[closing - 1], spare)
     return True
 
 

@@ -40,6 +40,7 @@ class TreeTables:
 
     parents: Ints
     edge: npt.NDArray[np.int32]
+    edge_back: npt.NDArray[np.int32]
     cum: npt.NDArray[np.int32]
     plan: Ints
     favourite: Ints
@@ -298,7 +299,8 @@ def _tables(parents: Ints, edge: Ints, leaf: Ints, sizes: Ints) -> TreeTables:
     firsts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
     mass = leaf.sum(axis=1)
     favourite = np.array([mass[f : f + s].argmax() for f, s in zip(firsts, sizes, strict=True)], dtype=np.int64)
-    return TreeTables(parents, edge.astype(np.int32), cum.astype(np.int32), _plan(parents), favourite)
+    back = np.ascontiguousarray(edge.transpose(0, 2, 1), dtype=np.int32)
+    return TreeTables(parents, edge.astype(np.int32), back, cum.astype(np.int32), _plan(parents), favourite)
 
 
 def _plan(parents: Ints) -> Ints:
