@@ -193,6 +193,39 @@ def test_validation_keeps_the_best_epoch():
 # ---------------------------------------------------------------- structure
 
 
+def grey_rows(n: int, seed: int) -> np.ndarray:
+    """Two kinds of rows of six grey values around 60 and 180, and a background value that is often there."""
+    rng = np.random.default_rng(seed)
+    x = np.clip(60 + 120 * rng.integers(0, 2, size=(n, 1)) + rng.normal(0, 12, size=(n, 6)), 1, 255).round().astype(int)
+    x[rng.random(x.shape) < 0.3] = 0
+    return x
+
+
+def test_near_values_help_where_values_have_an_order_and_rows_are_few():
+    few, others = grey_rows(150, 0), grey_rows(2_000, 1)
+    plain, near = (HCLT(2, 256, smoothing=0.01, random_state=0, near_values=w).fit(few, epochs=4) for w in (0.0, 50.0))
+    assert near.bpd(others) < plain.bpd(others) - 0.1
+    leaf = near.trees_[0].leaf.reshape(6, 256, 2)
+    np.testing.assert_allclose(leaf.sum(axis=1), 1, rtol=1e-5)
+    assert leaf.min() > 0
+    background = plain.trees_[0].leaf.reshape(6, 256, 2)[:, 0].max(axis=1)
+    np.testing.assert_allclose(leaf[:, 0].max(axis=1), background, rtol=0.02)  # a spike keeps its mass
+
+
+def test_near_values_leave_tables_that_have_seen_enough_alone():
+    x = grey_rows(300, 0)
+    plain, near = (HCLT(2, 256, smoothing=0.1, random_state=0, near_values=w).fit(x, X_val=x, epochs=2) for w in (0.0, 1e-9))
+    np.testing.assert_allclose(near.trees_[0].leaf, plain.trees_[0].leaf, atol=1e-7)
+    two = [HCLT(2, 2, random_state=0, near_values=w).fit(x > 100, epochs=2).trees_[0].leaf for w in (0.0, 100.0)]
+    np.testing.assert_array_equal(*two)  # two values have no neighbours
+
+
+def test_marginals_of_latents_are_those_of_samples(oracles):
+    tree = oracles.random_tree_model(np.random.default_rng(3), 5, 3, [2, 2, 3, 2, 2], 2)
+    nothing = np.full((1, 5), -1, dtype=np.int32)
+    np.testing.assert_allclose(tree.marginals(), tree.posteriors(nothing)[0], atol=1e-6)
+
+
 def test_mutual_information_is_that_of_scikit_learn():
     rng = np.random.default_rng(0)
     x = rng.integers(0, 16, size=(500, 1)) // rng.integers(1, 4, size=(500, 6))

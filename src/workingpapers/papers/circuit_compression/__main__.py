@@ -71,9 +71,11 @@ def train(source: Input, output: Output, latents: Latents = 16, epochs: Annotate
             say(f"{output}: {len(found.table)} rows, {codec.model_.n_parameters:,} parameters, {output.stat().st_size:,} bytes", quiet)
             return
         from ._hclt import HCLT
+        from ._learn import GREY
 
         assert found.records is not None
-        model = HCLT(latents, categories or "auto", n_trees=trees, random_state=seed, n_jobs=threads)
+        options = GREY if found.records.ndim == 3 else {}
+        model = HCLT(latents, categories or "auto", n_trees=trees, random_state=seed, n_jobs=threads, **options)
         model.fit(found.records, epochs=max(1, epochs - 2), full_epochs=min(2, epochs - 1), progress=update)
         model.save(output)
     say(f"{output}: {len(found.records):,} records, {model.n_parameters_:,} parameters, {model.history_[-1]:.4f} bits a value on what it "

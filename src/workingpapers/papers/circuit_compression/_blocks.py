@@ -133,8 +133,9 @@ def _decode(model: CodecModel, n: int, states: Array, words: Array, at: Array, e
         is_shared = len(at) == 1
         own = slice(None) if is_shared else places
         some_states, some_at = states[own], at if is_shared else at[places]
-        enough = run_group(part, tables.plan, model.rows, model.sizes, tables.edge, tables.edge_back, tables.cum, tables.favourite, model.leaf_bits,
-                           np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32), some_states, words, some_at, ends[own], True)
+        nothing = np.empty(0, dtype=np.int32)
+        enough = run_group(part, tables.plan, model.rows, model.sizes, tables.edge, tables.edge_back, tables.cum, tables.favourite,
+                           model.leaf_bits, nothing, nothing, some_states, words, some_at, ends[own], True)
         if not enough:
             raise CorruptStream("a block ends before its records do")
         states[own] = some_states

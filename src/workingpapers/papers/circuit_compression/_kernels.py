@@ -175,7 +175,7 @@ def _found(belief: Array, cum: Array, base: int, size: int, slot: int, tried: in
     high = np.int64(tried) if is_lower else np.int64(size)
     while high - low > 1:
         middle = (low + high) >> 1
-        if _below(belief, cum, base + middle, shift) <= slot:
+        if _below(belief, cum, int(base + middle), shift) <= slot:
             low = middle
         else:
             high = middle

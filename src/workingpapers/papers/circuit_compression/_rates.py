@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ._codec import Codec
 from ._files import parquet_bytes
 from ._hclt import HCLT
+from ._learn import GREY
 from ._peers import FAMILIES, chosen
 from ._tabular import TabularCodec
 
@@ -66,7 +67,8 @@ def record_rates(records: Array, families: Sequence[str], *, n_latents: int, epo
     if len(test) == 0:
         raise ValueError("every test record stands among the training records: nothing new to compress")
     told(f"learning from {len(train)} records")
-    model = HCLT(n_latents, int(records.max()) + 1, random_state=seed).fit(train, epochs=epochs).quantise()
+    options = GREY if records.ndim == 3 else {}
+    model = HCLT(n_latents, int(records.max()) + 1, random_state=seed, **options).fit(train, epochs=epochs).quantise()
     rows = []
     for layout, name in (("block", "circuit, blocks"), ("per-record", "circuit, record by record")):
         told(name)

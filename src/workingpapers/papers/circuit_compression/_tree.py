@@ -58,6 +58,14 @@ class HiddenTree:
     def with_tables(self, transition: Array, leaf: Array) -> HiddenTree:
         return replace(self, transition=transition, leaf=leaf)
 
+    def marginals(self) -> npt.NDArray[np.float64]:
+        """P(z_v) of each latent variable (D, M)."""
+        out = np.empty((len(self.parents), self.n_latents))
+        for v in self.order:
+            p = self.parents[v]
+            out[v] = self.transition[v, 0] if p < 0 else out[p] @ self.transition[v]
+        return out
+
     def log_likelihood(self, x: npt.NDArray[np.int32], n_jobs: int = 1) -> npt.NDArray[np.float64]:
         """ln P of each row (N,); negative values are missing. O(N D M^2)."""
         out = np.empty(len(x))
