@@ -28,9 +28,12 @@ def search(
         raise WrongUsage(str(error)) from error
     if as_json:
         from workingpapers.hub.search.api import found_out
+        from workingpapers.hub.search.reasons import reasons
 
+        with lab.store.reading() as session:
+            why = reasons(session, searcher(lab.store), answer)
         print_json({"query": answer.query.text, "how": answer.how, "by_words_only_because": answer.by_words_only_because,
-                    "papers": [found_out(h.paper, h.score, h.exact).model_dump(mode="json") for h in answer.hits], "next": answer.after})
+                    "papers": [found_out(hit, why).model_dump(mode="json") for hit in answer.hits], "next": answer.after})
         return
     for hit in answer.hits:
         row = hit.paper

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
@@ -14,9 +15,9 @@ from ..people.viewer import ViewerOf
 from ..problems import Problem
 from ..shelf import address
 from ..site import SiteOf
-from ..tables import PaperRow
-from .find import Answer, searcher
+from .find import Answer, Hit, searcher
 from .grammar import MAX_LENGTH, QueryError
+from .reasons import Reason, reasons
 
 HOW_TO_ASK = (f"words, \"phrases\", -not, OR, `title:` `author:` `abstract:` `cat:` `id:` `after:` `before:` `has:` `verdict:` `slug:`; "
               f"at most {MAX_LENGTH:,} characters")
@@ -38,6 +39,7 @@ class FoundOut(Model):
     categories: list[str]
     score: float = Field(description="tells the order of this answer only")
     exact: bool = Field(description="the question is its id, its address or its title")
+    why: str = Field(description="why it answers, in words; empty where conditions alone decided")
 
 
 class AnswerOut(Model):
@@ -66,12 +68,16 @@ def search(site: SiteOf, viewer: ViewerOf,
     """Papers for a question, best first: by meaning and words together where a model is installed, else by words."""
     allow_search(viewer)
     answer = asked(site, q, limit, after)
+    with site.lab.store.reading() as session:
+        why = reasons(session, searcher(site.lab.store), answer)
     return AnswerOut(query=answer.query.text, how=answer.how, by_words_only_because=answer.by_words_only_because, next=answer.after,
-                     papers=[found_out(hit.paper, hit.score, hit.exact) for hit in answer.hits])
+                     papers=[found_out(hit, why) for hit in answer.hits])
 
 
-def found_out(row: PaperRow, score: float, exact: bool) -> FoundOut:
+def found_out(hit: Hit, why: Mapping[int, Reason]) -> FoundOut:
     """A line of an answer."""
+    row = hit.paper
     return FoundOut(id=row.public_id, slug=row.slug, url=address(row), title=row.title, abstract=row.abstract,
                     authors=[str(a) for a in row.authors], author_count=row.author_count, published_on=row.published_on,
-                    listed_on=row.listed_on, categories=[str(c) for c in row.categories], score=round(score, 6), exact=exact)
+                    listed_on=row.listed_on, categories=[str(c) for c in row.categories], score=round(hit.score, 6), exact=hit.exact,
+                    why=str(why.get(row.id, "")))

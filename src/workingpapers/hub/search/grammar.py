@@ -21,6 +21,8 @@ from typing import Literal
 
 MAX_LENGTH = 4_000
 MAX_PARTS = 64
+MAX_WORDS = 64
+"""So many different words rank: a pasted abstract is found by its beginning, and by its meaning as a whole."""
 
 TextField = Literal["any", "title", "abstract", "author"]
 TEXT_FIELDS: dict[str, TextField] = {"title": "title", "ti": "title", "abstract": "abstract", "abs": "abstract", "author": "author",
@@ -60,7 +62,7 @@ class Query:
 
     Attributes:
         text: what was typed, cleaned.
-        words: the words that rank, in their order: free ones, and those joined by OR.
+        words: the first 64 words that rank, in their order: free ones, and those joined by OR.
         phrase_words: words of quoted phrases: they filter, and give meaning to the question, but no rank by words.
         must: each group needs one of its parts. `never`: none of these.
         prose: free words and phrases as they were typed, punctuation and all: what is embedded.
@@ -186,7 +188,7 @@ class _Reader:
         must = tuple(tuple(dict.fromkeys(self.groups[i])) for i in sorted(self.filters))
         if sum(map(len, must)) + len(self.never) > MAX_PARTS:
             raise QueryError(f"the question has {sum(map(len, must)) + len(self.never)} conditions, at most {MAX_PARTS} are read")
-        words = tuple(dict.fromkeys(self.words))
+        words = tuple(dict.fromkeys(self.words))[:MAX_WORDS]
         return Query(clean, words, must, tuple(dict.fromkeys(self.never)), " ".join(self.prose), not must and not self.never)
 
 

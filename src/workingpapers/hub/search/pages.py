@@ -19,8 +19,9 @@ from ..shelf.syndication import MAX_ENTRIES, syndicate
 from ..site import SiteOf
 from .api import asked
 from .encoding import REMEDY
-from .find import Answer
+from .find import Answer, searcher
 from .grammar import parse
+from .reasons import reasons
 from .recommend import LIKED, ForReader, for_reader
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -42,8 +43,8 @@ def search(request: Request, site: SiteOf, viewer: ViewerOf, q: str = "", after:
             answer = asked(site, q, PER_PAGE, after)
         except Problem as problem:
             wrong, status = problem.detail, problem.status
-    why = {hit.paper.id: "Its id, address or title is your question." for hit in answer.hits if hit.exact}
     with site.lab.store.reading() as session:
+        why = {paper: str(reason) for paper, reason in reasons(session, searcher(site.lab.store), answer).items()}
         found = cards(site, session, viewer, [hit.paper for hit in answer.hits], why)
     return page(request, "search.html", status, q=q[:4_000], answer=answer, found=found, wrong=wrong, first=not after)
 
