@@ -1,7 +1,8 @@
 """Search: how often the right paper is found, and how long it takes.
 
     python -m benchmarks.hub_search HOME            what the fitting half says: grids of constants, cross-validated
-    python -m benchmarks.hub_search HOME --report   the other half, with the constants that the fitting half gives; and exact titles
+    python -m benchmarks.hub_search HOME --report   the other half too, with the constants that the fitting half gives
+    python -m benchmarks.hub_search HOME --titles   exact titles
     python -m benchmarks.hub_search HOME --speed    times alone
 
 HOME is a data directory whose store (SQLite) holds the 33,000 records that `benchmarks/data/search_questions.json` speaks of, with
@@ -13,15 +14,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -38,7 +41,7 @@ FIRST_SET = 83
 """So many paraphrases were written at first; the rest was added later, by the same rules."""
 
 WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
-COLUMNS: tuple[Columns, ...] = ((10, 1, 5), (5, 1, 2), (2, 1, 1), (1, 1, 1))
+COLUMNS: tuple[Columns, ...] = ((10, 1, 5), (5, 1, 2), (2, 1, 1))
 
 Ranker = Callable[[Evidence], Any]
 Family = Mapping[str, Ranker]
@@ -72,70 +75,96 @@ def families() -> dict[str, Family]:
     }
 
 
-class Questions:
-    """The questions of one half, with the place that each ranker gives the right paper."""
+class Measured:
+    """Places of the right papers, question by question, kept in a file: a run that was broken off goes on where it was."""
 
-    def __init__(self, session: Session, find: Searcher, kind: str, half: str, among: set[int] | None) -> None:
-        rows = json.loads(QUESTIONS.read_text(encoding="utf-8"))[kind]
-        ids = {r[0]: (r[1], r[2]) for r in session.execute(select(PaperRow.arxiv_id, PaperRow.id, PaperRow.title)).tuples()}
-        chosen = [(n, r) for n, r in enumerate(rows) if r["half"] == half]
-        self.evidence = [Evidence(session, find, r.get("query", ids[r["paper"]][1])) for _, r in chosen]
-        self.wanted = [ids[r["paper"]][0] for _, r in chosen]
-        self.is_first = np.array([n < FIRST_SET for n, _ in chosen])
-        self._among = among
-
-    def places(self, rank: Ranker) -> Scores:
-        """Place of the right paper for each question, from 1; infinite where it is not among the first 400."""
-        return np.array([place_of(rank(e), right, self._among) for e, right in zip(self.evidence, self.wanted)])
-
-
-def quality(store: Store, find: Searcher, report: bool) -> None:
-    """Constants from the fitting half; with `report`, what they give on the other half."""
-    with store.reading() as session:
+    def __init__(self, session: Session, find: Searcher, kept: Path) -> None:
         vectors = set(session.scalars(select(PaperVectorRow.paper_id)))
         papers = session.scalar(select(func.count()).select_from(PaperRow).where(PaperRow.arxiv_id.is_not(None))) or 0
-        among = None if len(vectors) >= papers else vectors
-        print(f"{papers:,} papers, {len(vectors):,} with vectors" + ("" if among is None else ": rankings are of these alone"))
-        fit = Questions(session, find, "paraphrases", "fit", among)
-        places = {name: {label: fit.places(rank) for label, rank in family.items()} for name, family in families().items()}
-        print(f"\nparaphrases, fitting half, {len(fit.wanted)} questions")
-        heading()
-        chosen: dict[str, str] = {}
-        for name, tried in places.items():
-            chosen[name] = list(tried)[best(list(tried.values()))]
-            for label, place in tried.items():
-                line(f"{name}: {label}" if label else name, place, " <-" if label == chosen[name] and len(tried) > 1 else "")
-            if len(tried) > 1:
-                line("    chosen anew for each tenth", crossed(list(tried.values())))
-        if report:
-            told(session, find, chosen, among)
+        self.among = None if len(vectors) >= papers else vectors
+        self.state = f"{papers:,} papers, {len(vectors):,} with vectors" + (": rankings are of these alone" if self.among else "")
+        self._session, self._find, self._kept = session, find, kept
+        self._known: dict[tuple[str, str], dict[str, float]] = {}
+        for text in kept.read_text(encoding="utf-8").splitlines() if kept.exists() else ():
+            row = json.loads(text)
+            if row["state"] == self.state:
+                self._known.setdefault((row["kind"], row["paper"]), {}).update(
+                    {name: place or math.inf for name, place in row["places"].items()})
+        self._rows: dict[str, list[dict[str, str]]] = json.loads(QUESTIONS.read_text(encoding="utf-8"))
+        self._ids = {r[0]: (r[1], r[2]) for r in session.execute(select(PaperRow.arxiv_id, PaperRow.id, PaperRow.title)).tuples()}
+
+    def places(self, kind: str, halves: Sequence[str], rankers: Mapping[str, Ranker]) -> dict[str, Scores]:
+        """Place of the right paper by each ranker, from 1; infinite where it is not among its first 400."""
+        rows = [r for r in self._rows[kind] if r["half"] in halves]
+        out = []
+        for row in rows:
+            known = self._known.setdefault((kind, row["paper"]), {})
+            if missing := {name: rank for name, rank in rankers.items() if name not in known}:
+                wanted, title = self._ids[row["paper"]]
+                evidence = Evidence(self._session, self._find, row.get("query", title))
+                fresh = {name: place_of(rank(evidence), wanted, self.among) for name, rank in missing.items()}
+                known.update(fresh)
+                with open(self._kept, "a", encoding="utf-8") as file:
+                    file.write(json.dumps({"state": self.state, "kind": kind, "paper": row["paper"],
+                                           "places": {n: p if math.isfinite(p) else None for n, p in fresh.items()}}) + "\n")
+            out.append([known[name] for name in rankers])
+        return dict(zip(rankers, np.array(out).T))
+
+    def written_first(self, half: str) -> NDArray[np.bool_]:
+        """Which paraphrases of a half are of the first set."""
+        return np.array([n < FIRST_SET for n, r in enumerate(self._rows["paraphrases"]) if r["half"] == half])
 
 
-def told(session: Session, find: Searcher, chosen: Mapping[str, str], among: set[int] | None) -> None:
-    """The reported half: fitted constants, and the site as it is."""
-    asked = Questions(session, find, "paraphrases", "report", among)
-    rankers: dict[str, Ranker] = {f"{name}: {label}" if label else name: families()[name][label] for name, label in chosen.items()}
-    rankers[f"the site's answer (w {COVER_WEIGHT})"] = Evidence.site
-    places = {name: asked.places(rank) for name, rank in rankers.items()}
-    print(f"\nparaphrases, reported half, {len(asked.wanted)} questions; 95 % by bootstrap over questions")
+def named() -> dict[str, dict[str, Ranker]]:
+    """Families with whole names of their rankers."""
+    return {name: {f"{name}: {label}" if label else name: rank for label, rank in family.items()} for name, family in families().items()}
+
+
+def fitted(measured: Measured) -> dict[str, str]:
+    """The ranker that the fitting half chooses of each family, printed with all others."""
+    every = {name: rank for family in named().values() for name, rank in family.items()}
+    places = measured.places("paraphrases", ("fit",), every)
+    print(f"\nparaphrases, fitting half, {len(next(iter(places.values())))} questions")
+    heading()
+    chosen = {}
+    for family, rankers in named().items():
+        tried = [places[name] for name in rankers]
+        chosen[family] = list(rankers)[best(tried)]
+        for name in rankers:
+            line(name, places[name], " <-" if name == chosen[family] and len(tried) > 1 else "")
+        if len(tried) > 1:
+            line("    chosen anew for each tenth", crossed(tried))
+    return chosen
+
+
+def reported(measured: Measured, chosen: Mapping[str, str]) -> None:
+    """The other half, with fitted constants, and the site as it is."""
+    site = f"the site's answer (w {COVER_WEIGHT})"
+    every = {name: rank for family in named().values() for name, rank in family.items()}
+    places = measured.places("paraphrases", ("report",), {name: every[name] for name in chosen.values()} | {site: Evidence.site})
+    print(f"\nparaphrases, reported half, {len(places[site])} questions; 95 % by bootstrap over questions")
     heading(True)
     for name, place in places.items():
         line(name, place, intervals=True)
-    site = list(places.values())[-1]
+    first = measured.written_first("report")
     for name, place in places.items():
         if name.startswith("BM25"):
-            times, low, high = ratio(site, place)
-            parts = ", ".join(f"{int((site[m] <= 10).sum())} to {int((place[m] <= 10).sum())} of {m.sum()} {what}" for m, what in (
-                (asked.is_first, "written first"), (~asked.is_first, "added")) if m.any())
-            print(f"top 10 of the site against {name}: {times:.2f} times ({low:.2f} to {high:.2f}); {parts}")
-    for half in ("fit", "report"):
-        titles = Questions(session, find, "titles", half, among)
-        print(f"\nexact titles, {half} half, {len(titles.wanted)} questions")
-        heading(True)
-        for name in ("BM25 (10, 1, 5), every word", "MiniLM cosine", "reciprocal ranks, k = 60"):
-            line(name, titles.places(families()[name][""]), intervals=True)
-        line(f"cosine + {COVER_WEIGHT} cov^2, titles not looked up", titles.places(lambda e: e.fused(COVER_WEIGHT)), intervals=True)
-        line("the site's answer", titles.places(Evidence.site), intervals=True)
+            times, low, high = ratio(places[site], place)
+            parts = "; ".join(f"{what}: {int((places[site][m] <= 10).sum())} to {int((place[m] <= 10).sum())} of {m.sum()}"
+                              for m, what in ((first, "written first"), (~first, "added")))
+            print(f"top 10 of the site to that of {name}: {times:.2f} times ({low:.2f} to {high:.2f}); {parts}")
+
+
+def titles(measured: Measured) -> None:
+    """Exact titles, both halves: nothing is fitted on them."""
+    places = measured.places("titles", ("fit", "report"), {
+        "BM25 (10, 1, 5), every word": lambda e: e.bm25()[0], "MiniLM cosine": lambda e: e.cosine[0],
+        "reciprocal ranks, k = 60": lambda e: e.reciprocal((10, 1, 5), True, 60, 1),
+        f"cosine + {COVER_WEIGHT} cov^2, no title looked up": lambda e: e.fused(COVER_WEIGHT), "the site's answer": Evidence.site})
+    print(f"\nexact titles, {len(places['MiniLM cosine'])} questions")
+    heading(True)
+    for name, place in places.items():
+        line(name, place, intervals=True)
 
 
 def heading(intervals: bool = False) -> None:
@@ -212,6 +241,8 @@ def main() -> None:
     parser.add_argument("home", type=Path)
     parser.add_argument("--database", default="", help="SQLAlchemy URL in place of SQLite in HOME")
     parser.add_argument("--report", action="store_true", help="also the reported half: to be looked at once, when all is fixed")
+    parser.add_argument("--titles", action="store_true", help="in place of the rest: exact titles, both halves")
+    parser.add_argument("--keep", type=Path, help="file of places found so far; by default search-places.jsonl in HOME")
     parser.add_argument("--speed", action="store_true", help="speed alone")
     parser.add_argument("--embedding", type=int, default=0, help="in place of the rest: the job that makes vectors, on so many papers")
     args = parser.parse_args()
@@ -223,7 +254,15 @@ def main() -> None:
     if not args.speed:
         if not store.is_sqlite:
             sys.exit("the rankers are compared on SQLite, whose BM25 is one of them; --speed takes any database")
-        quality(store, find, args.report)
+        with store.reading() as session:
+            measured = Measured(session, find, args.keep or args.home / "search-places.jsonl")
+            print(measured.state, flush=True)
+            if args.titles:
+                titles(measured)
+                return
+            chosen = fitted(measured)
+            if args.report:
+                reported(measured, chosen)
         return
     speed(store, find)
 

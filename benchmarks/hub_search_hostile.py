@@ -109,7 +109,8 @@ KINDS: dict[str, Kind] = {"operators": _operators, "injections": _injection, "sc
 
 def strings(count: int, seed: int, words: Sequence[str]) -> list[tuple[str, str]]:
     """So many different strings with their kind, the kinds in turn."""
-    rng, out, seen = random.Random(seed), [], set()
+    rng, seen = random.Random(seed), set[str]()
+    out: list[tuple[str, str]] = []
     names = list(KINDS)
     while len(out) < count:
         kind = names[len(out) % len(names)]
@@ -130,7 +131,8 @@ def main() -> None:
     parser.add_argument("--slowest", type=int, default=5, help="how many of the slowest to print")
     args = parser.parse_args()
     lab = Lab(Store(Settings(home=args.home, database="")), load_catalogue())
-    api.allow_search = pages.allow_search = lambda viewer: None  # type: ignore[assignment]
+    for module in (api, pages):
+        vars(module)["allow_search"] = lambda viewer: None
     with lab.store.reading() as session:
         papers = session.scalar(select(func.count()).select_from(PaperRow)) or 0
         drawn = strings(args.strings, args.seed, words_of_library(session))
