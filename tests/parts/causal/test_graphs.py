@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 
 from workingpapers.parts.causal import find_cycle, first_dag, is_dag, topological_order
 
-digraphs = st.integers(2, 7).flatmap(lambda d: st.lists(st.lists(st.booleans(), min_size=d, max_size=d), min_size=d, max_size=d)).map(
-    lambda rows: np.array(rows, dtype=float))
+digraphs = (
+    st.integers(2, 7)
+    .flatmap(lambda d: st.lists(st.lists(st.booleans(), min_size=d, max_size=d), min_size=d, max_size=d))
+    .map(lambda rows: np.array(rows, dtype=float))
+)
 
 
 @settings(deadline=None, max_examples=60)

@@ -48,9 +48,17 @@ def test_every_mechanism_makes_dependent_children(sem: SemName) -> None:
     assert (set(np.unique(made.X)) == {0.0, 1.0}) == (sem == "logistic")
 
 
-@pytest.mark.parametrize(("options", "words"), [
-    ({"d": 1}, "d is 1"), ({"n_edges": 100}, "room for 0 to 10"), ({"graph": "WS"}, "one of ER"), ({"sem": "poisson"}, "one of gauss"),
-    ({"n": 0}, "at least one sample"), ({"graph": "SF", "n_edges": 1}, "SF on 5 nodes")])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"d": 1}, "d is 1"),
+        ({"n_edges": 100}, "room for 0 to 10"),
+        ({"graph": "WS"}, "one of ER"),
+        ({"sem": "poisson"}, "one of gauss"),
+        ({"n": 0}, "at least one sample"),
+        ({"graph": "SF", "n_edges": 1}, "SF on 5 nodes"),
+    ],
+)
 def test_what_cannot_be_is_refused(options: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         simulate(**({"d": 5, "n_edges": 5, "rng": 0} | options))

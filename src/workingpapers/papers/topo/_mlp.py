@@ -22,19 +22,18 @@ class Perceptrons:
                  max_iter: int = 200) -> None:
         d = X.shape[1]
         self.X, self.hidden, self.lambda1, self.lambda2, self.log, self.max_iter = X, hidden, lambda1, lambda2, not equal_variance, max_iter
-        spread = 1.0 / np.sqrt(hidden)
-        self.first = rng.uniform(-spread, spread, (d, hidden))  # the second layer's start; the first starts at small weights, drawn too
-        self.start = rng.uniform(-0.1, 0.1, (d, d, hidden))
+        # Where weights start. Small ones would make every unit a line, and an even relation then has no slope to follow.
+        self.first = rng.uniform(-1.0, 1.0, (d, d, hidden))
+        self.second = rng.uniform(-1.0, 1.0, (d, hidden)) / np.sqrt(hidden)
 
     def fit_node(self, j: int, before: Order, warm: NodeFit | None) -> NodeFit:
-        """Trains one perceptron, from the weights of `warm` where those are given."""
+        """Trains one perceptron, from the weights of `warm` where those are given; what is new before j starts as drawn."""
         y, X, m = self.X[:, j], self.X[:, before], self.hidden
         n, p = X.shape
-        if warm is None:
-            A, b, c = self.start[j, before], self.first[j], float(y.mean())
-        else:
-            full, b, c = warm.kept
-            A = full[before]
+        A, b, c = self.first[j, before], self.second[j], float(y.mean())
+        if warm is not None:
+            full, b, c, known = warm.kept
+            A = np.where(np.isin(before, known)[:, None], full[before], A)
         at = np.concatenate([np.maximum(A, 0).ravel(), np.maximum(-A, 0).ravel(), b, [c]])
 
         def objective(v: Matrix) -> tuple[float, Matrix]:
@@ -56,13 +55,13 @@ class Perceptrons:
         A = (v[: p * m] - v[p * m : 2 * p * m]).reshape(p, m)
         full = np.zeros((self.X.shape[1], m))
         full[before] = A
-        return NodeFit(float(found.fun), np.linalg.norm(A, axis=1), (full, v[2 * p * m : -1], float(v[-1])))
+        return NodeFit(float(found.fun), np.linalg.norm(A, axis=1), (full, v[2 * p * m : -1], float(v[-1]), before))
 
     def gradient(self, W: Matrix) -> Matrix:
         """There is none by W, which holds norms."""
         raise ValueError("grad_loss_tol > 0 is not there for loss='mlp', whose W holds norms: leave it at 0")
 
 
-def predict(X: Matrix, model: list[tuple[Matrix, Matrix, float]]) -> Matrix:
+def predict(X: Matrix, model: list[tuple[Matrix, Matrix, float, Order]]) -> Matrix:
     """Predictions of all variables, `(n, d)`."""
-    return np.column_stack([expit(X @ A) @ b + c for A, b, c in model])
+    return np.column_stack([expit(X @ A) @ b + c for A, b, c, _ in model])

@@ -42,16 +42,17 @@ class Plan:
 
 @dataclass(frozen=True)
 class Found:
-    """Where a search ended. `is_local_min`: True when every move was scored there and none improves, else None (not known)."""
+    """Where a search ended.
+
+    Attributes:
+        n_scored: orders scored by the whole search, the first one and those of the last look included.
+        is_local_min: True when every move was scored at the end and none improves, else None (not known).
+    """
 
     state: State
     history: list[Round]
+    n_scored: int
     is_local_min: bool | None
-
-    @property
-    def n_scored(self) -> int:
-        """Orders scored by the whole search, the first one included."""
-        return 1 + sum(r.n_scored for r in self.history)
 
 
 def search(problem: Problem, order: Order, plan: Plan, tell: Callable[[Round], None] = lambda r: None) -> Found:
@@ -61,7 +62,7 @@ def search(problem: Problem, order: Order, plan: Plan, tell: Callable[[Round], N
     `no_large_search` times in a fit. Moves that improve are applied from the best on, each that shares no position with one before it:
     their changes add up, for a move changes no predecessors outside its positions.
     """
-    state = problem.fit(order)
+    state, total = problem.fit(order), 1
     history = [Round(0, state.score, [], 0)]
     tell(history[0])
     kinds, rescued, n_pairs = KINDS[plan.move], 0, problem.d * (problem.d - 1) // 2
@@ -72,15 +73,16 @@ def search(problem: Problem, order: Order, plan: Plan, tell: Callable[[Round], N
         n_scored, better = 0, None
         for chosen in (small, large & ~small):
             if chosen is not small and rescued >= plan.no_large_search:
-                return Found(state, history, None)
+                return Found(state, history, total + n_scored, None)
             changes, looked_at = problem.changes(state, a[chosen], b[chosen], kinds)
             n_scored += looked_at
             better = _step(problem, state, changes, a[chosen], b[chosen], kinds)
             if better is not None:
                 rescued += chosen is not small
                 break
+        total += n_scored
         if better is None:
-            return Found(state, history, True if len(a) == n_pairs and bool((small | large).all()) else None)
+            return Found(state, history, total, True if len(a) == n_pairs and bool((small | large).all()) else None)
         state, done = better
         history.append(Round(len(history), state.score, done, n_scored))
         tell(history[-1])

@@ -138,7 +138,8 @@ class TOPO(BaseEstimator):  # type: ignore[misc,unused-ignore]
         return self
 
     def _samples(self, X: Any, reset: bool) -> Matrix:
-        found = validate_data(self, X, reset=reset, dtype=np.float64, ensure_min_features=2, ensure_min_samples=2, copy=False)
+        found = validate_data(self, X, reset=reset, dtype=np.float64, ensure_min_features=2 if reset else 1,
+                              ensure_min_samples=2 if reset else 1, copy=False)
         return np.asarray(found)
 
     def _check_options(self, X: Matrix) -> None:
