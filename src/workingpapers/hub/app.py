@@ -59,8 +59,10 @@ def create_app(settings: Settings | None = None, *, catalogue: Catalogue | None 
         learning = threading.Thread(target=site.learn_codes, name="codes", daemon=True)
         learning.start()
         threading.Thread(target=searcher(lab.store).warm, name="search", daemon=True).start()
+        site.news.start()
         yield
         site.stopping.set()
+        site.news.stop()
         learning.join(5)
 
     app = FastAPI(title="Working Papers", version=workingpapers.__version__, description=api.DESCRIPTION, lifespan=lifespan,

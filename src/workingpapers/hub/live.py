@@ -15,9 +15,9 @@ from fastapi.responses import Response, StreamingResponse
 from workingpapers.lab import read
 
 from .findings import UNDER_WAY
+from .news import POLL
 from .site import Site
 
-POLL = 0.5
 KEEPALIVE = 15.0
 RETRY_MS = 2000
 GRACE = 2
@@ -47,18 +47,27 @@ async def respond(site: Site, request: Request, run_id: str, after: int | None =
     return StreamingResponse(stream(site, run_id, start), media_type="text/event-stream", headers=HEADERS)
 
 
-async def stream(site: Site, run_id: str, after: int, *, poll: float = POLL, keepalive: float = KEEPALIVE) -> AsyncIterator[str]:
+async def stream(site: Site, run_id: str, after: int, *, poll: float | None = None, keepalive: float = KEEPALIVE) -> AsyncIterator[str]:
     """Events numbered as in the store, a comment when nothing happened for a while, `done` at the end.
 
-    `queue` events carry no number: they say how many runs are ahead, and are gone once the run starts.
+    `queue` events carry no number: they say how many runs are ahead, and are gone once the run starts. `poll` is how long to
+    wait for news before asking for them; by default as long as `News.pause` says.
     """
     yield f"retry: {RETRY_MS}\n\n"
+    with site.news.about(await run_in_threadpool(_key, site, run_id)) as bell:
+        async for text in _told(site, run_id, after, bell, poll, keepalive):
+            yield text
+
+
+async def _told(site: Site, run_id: str, after: int, bell: asyncio.Event, poll: float | None, keepalive: float) -> AsyncIterator[str]:
     spoke, told_ahead, told_done, grace = time.monotonic(), -1, False, GRACE
     while not site.stopping.is_set():
+        bell.clear()  # before looking, so that what comes meanwhile rings again
         state, events = await run_in_threadpool(_look, site, run_id, after)
         for number, kind, payload in events:
-            after, told_done = number, kind == "done"
-            if told_done and state in UNDER_WAY:
+            after, is_end = number, kind == "done"
+            told_done = is_end and state not in UNDER_WAY
+            if is_end and not told_done:
                 continue  # it was stopped once and goes on: its real end is still to come
             yield message(kind, payload, number)
             spoke = time.monotonic()
@@ -76,7 +85,8 @@ async def stream(site: Site, run_id: str, after: int, *, poll: float = POLL, kee
             yield ": still here\n\n"
             spoke = time.monotonic()
         if not events:
-            await _pause(site.stopping, poll)
+            pause = min(site.news.pause if poll is None else poll, spoke + keepalive - time.monotonic())
+            await _pause(site.stopping, bell, pause if state in UNDER_WAY else min(pause, POLL))
 
 
 def _look(site: Site, run_id: str, after: int) -> tuple[str, list[tuple[int, str, Any]]]:
@@ -87,13 +97,21 @@ def _look(site: Site, run_id: str, after: int) -> tuple[str, list[tuple[int, str
         return state, [(e.seq, e.kind, e.payload) for e in read.events(session, row.id, after)]
 
 
+def _key(site: Site, run_id: str) -> int:
+    with site.lab.store.reading() as session:
+        return site.run_head(session, run_id).id
+
+
 def _ahead(site: Site, run_id: str) -> int:
     with site.lab.store.reading() as session:
         return site.ahead(session, site.run_head(session, run_id))
 
 
-async def _pause(stopping: asyncio.Event, seconds: float) -> None:
+async def _pause(stopping: asyncio.Event, bell: asyncio.Event, seconds: float) -> None:
+    """Until there is news, the server goes down, or the time is up."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in (stopping, bell)]
     try:
-        await asyncio.wait_for(stopping.wait(), seconds)
-    except TimeoutError:
-        return
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in waiting:
+            one.cancel()

@@ -22,6 +22,7 @@ from workingpapers.papers import ClaimFacts, Paper
 
 from .findings import UNDER_WAY, VERDICTS, ClaimView, Finding, current_code, finding_of, finding_of_document, finite
 from .guard import LOCAL_HOSTS, is_allowed_host
+from .news import News
 from .problems import Problem
 from .settings import HubSettings
 from .tables import UserRow
@@ -46,6 +47,10 @@ class Site:
     has_accounts: bool = False
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     asking: threading.Lock = field(default_factory=threading.Lock)
+    news: News = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.news = News(self.lab.store)
 
     def is_open(self, request: Request) -> bool:
         """Whether this is one person's own site on their own machine: local, without accounts, and no proxy in between."""
