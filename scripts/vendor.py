@@ -5,12 +5,17 @@
 
 Every file is pinned by version here and by SHA-256 in the manifest. A file whose package is of the same version but
 whose bytes have changed is refused.
+
+Three fonts of KaTeX come twice: whole, and as a small one with the signs that most formulas are made of, which `maths.css`
+names for those signs alone, so that a browser fetches the whole font only for a rarer one. Making them needs fontTools
+and brotli (`pip install fonttools brotli`).
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import json
 import subprocess
 import sys
@@ -46,6 +51,16 @@ ASSETS = [
         **{f"dist/fonts/KaTeX_{font}.woff2": f"katex/fonts/KaTeX_{font}.woff2" for font in FONTS}}),
 ]
 
+# Signs that formulas in arXiv abstracts are mostly made of, by font. The ranges stand in static/maths.css too.
+COMMON = {
+    "Main-Regular": "U+20,U+21,U+25-2F,U+30-3B,U+3D-3F,U+41-5B,U+5D,U+61-7D,U+A0,U+B1,U+B7,U+D7,U+393,U+394,U+398,U+3A3,U+3A6,U+3A9,U+200B,"
+                    "U+2026,U+2032,U+2113,U+2192,U+2200,U+2202,U+2208,U+2212,U+221E,U+2223,U+2225,"
+                    "U+223C,U+2248,U+2260,U+2264,U+2265,U+2286,"
+                    "U+22C5,U+22EF",
+    "Math-Italic": "U+41-5A,U+61-7A,U+3B1-3B6,U+3B8,U+3BB-3BE,U+3C0,U+3C1,U+3C3,U+3C4,U+3C6,U+3C8,U+3C9,U+3D5,U+3F5",
+    "AMS-Regular": "U+41-5A",
+}
+
 
 def fetch(asset: Asset, folder: Path) -> dict[str, bytes]:
     """The wanted files of a package, licence included, by their name in the package."""
@@ -59,6 +74,38 @@ def fetch(asset: Asset, folder: Path) -> dict[str, bytes]:
                 raise SystemExit(f"{asset.package} {asset.version} holds no {wanted}")
             found[wanted] = member.read()
     return found
+
+
+def common(font: bytes, ranges: str) -> bytes:
+    """The font with these signs alone, without hints for coarse screens."""
+    try:
+        from fontTools import subset
+        from fontTools.ttLib import TTFont
+    except ImportError as error:
+        raise SystemExit("small fonts are made with fontTools: pip install fonttools brotli") from error
+    options = subset.Options(flavor="woff2", hinting=False)
+    loaded = TTFont(io.BytesIO(font))
+    subsetter = subset.Subsetter(options)
+    subsetter.populate(unicodes=subset.parse_unicodes(ranges.replace("U+", "")))
+    subsetter.subset(loaded)
+    out = io.BytesIO()
+    loaded.flavor = "woff2"
+    loaded.save(out)
+    return out.getvalue()
+
+
+def small_fonts() -> list[dict[str, Any]]:
+    """Make the small fonts from the whole ones that are there; their entries."""
+    entries = []
+    for font, ranges in COMMON.items():
+        whole, name = VENDOR / f"katex/fonts/KaTeX_{font}.woff2", f"katex/common/KaTeX_{font}.woff2"
+        (VENDOR / name).parent.mkdir(parents=True, exist_ok=True)
+        (VENDOR / name).write_bytes(common(whole.read_bytes(), ranges))
+        entries.append({"file": name, "package": "katex", "version": next(a.version for a in ASSETS if a.package == "katex"),
+                        "from": f"dist/fonts/KaTeX_{font}.woff2", "signs": ranges,
+                        "sha256": hashlib.sha256((VENDOR / name).read_bytes()).hexdigest(), "licence": "MIT",
+                        "licence_file": "katex.LICENSE.txt"})
+    return entries
 
 
 def refresh() -> None:
@@ -82,6 +129,7 @@ def refresh() -> None:
                     "file": name, "package": asset.package, "version": asset.version, "from": wanted, "sha256": digest,
                     "licence": asset.licence, "licence_file": licence_name,
                 })
+    entries += small_fonts()
     (VENDOR / "MANIFEST.json").write_text(json.dumps({"assets": entries}, indent=2) + "\n", encoding="utf-8")
     for entry in entries:
         print(f"{entry['file']}  {entry['package']} {entry['version']}  {entry['sha256']}  {entry['licence']}")

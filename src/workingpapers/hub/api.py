@@ -1,4 +1,4 @@
-"""The API under /api/v1: papers, claims, runs, live events, export."""
+"""The API under /api/v1: claims, runs, live events, export. Papers are in `paper_api`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ from workingpapers.lab import read
 from workingpapers.lab.exchange import export_runs
 from workingpapers.lab.report import run_document
 from workingpapers.lab.store import RunRow
-from workingpapers.papers import ClaimFacts, Paper, Reported
+from workingpapers.papers import ClaimFacts, Reported
 
 from . import live
 from .findings import UNDER_WAY, ClaimView, Finding, is_older
-from .pages import matches
 from .people import ViewerOf
 from .people.viewer import WITH_TOKEN
 from .problems import PROBLEM_JSON
-from .site import SiteOf, tally
-from .usage import usage_of
+from .site import SiteOf
 
 DESCRIPTION = "Papers, what they claim, and what was measured here. Errors are problem documents (RFC 9457)."
 
@@ -118,48 +116,6 @@ class ClaimOut(Model):
     active: ActiveOut | None
 
 
-class PaperOut(Model):
-    """A paper in lists."""
-
-    slug: str
-    title: str
-    date: dt.date
-    listed: dt.date
-    authors: int
-    task: str
-    tags: list[str]
-    summary: str
-    arxiv: str | None
-    status: Literal["runs", "listed"]
-    verdicts: dict[str, int] = Field(description="how many of its claims stand how on this machine")
-
-
-class CodeOut(Model):
-    """Where the authors' code lives."""
-
-    url: str
-    licence: str
-
-
-class PaperDetail(PaperOut):
-    """A paper with its claims and how to use it."""
-
-    author_names: list[str]
-    venue: str | None
-    code: CodeOut | None
-    runs_on: str
-    not_verified: list[str]
-    example: str
-    claims: list[ClaimOut]
-
-
-class Papers(Model):
-    """A page of papers; `next` is the cursor of the page that follows."""
-
-    items: list[PaperOut]
-    next: str | None
-
-
 class Claims(Model):
     """A list of claims."""
 
@@ -235,34 +191,6 @@ def health(site: SiteOf) -> Health:
         return Health(status="ok", papers=len(site.lab.catalogue), queued=read.queued(session))
 
 
-@router.get(f"{V1}/papers", responses=problems(422), tags=["papers"])
-def list_papers(site: SiteOf, task: Annotated[str, Query(max_length=200)] = "", q: Annotated[str, Query(max_length=200)] = "",
-                after: Annotated[str, Query(max_length=80, description="cursor: `next` of the page before")] = "",
-                limit: Limit = 50) -> Papers:
-    """Papers by the day they were listed, newest publication first. `q` keeps those that hold all its words."""
-    wanted = [p for p in site.lab.catalogue if (not task or p.facts.task == task) and matches(p, q)]
-    slugs = [p.slug for p in wanted]
-    start = slugs.index(after) + 1 if after in slugs else 0 if not after else len(slugs)
-    shown = wanted[start : start + limit]
-    with site.lab.store.reading() as session:
-        views = site.claim_views(session, shown)
-    return Papers(items=[PaperOut(**_paper(p, views[p.slug])) for p in shown],
-                  next=shown[-1].slug if shown and start + limit < len(wanted) else None)
-
-
-@router.get(f"{V1}/papers/{{slug}}", responses=problems(404, 422), tags=["papers"])
-def get_paper(site: SiteOf, slug: Slug) -> PaperDetail:
-    """A paper with its claims, verdicts and an example of use."""
-    paper = site.paper(slug)
-    with site.lab.store.reading() as session:
-        views = site.claim_views(session, [paper], slug)[slug]
-    facts, usage, code = paper.facts, usage_of(paper), site.current_code(paper)
-    return PaperDetail(
-        **_paper(paper, views), author_names=list(facts.authors), venue=facts.venue,
-        code=CodeOut(url=str(facts.code.url), licence=facts.code.licence) if facts.code else None, runs_on=facts.runs_on,
-        not_verified=list(facts.not_verified), example=usage.code if usage else "", claims=[_claim(v, code) for v in views])
-
-
 @router.get(f"{V1}/claims", responses=problems(404, 422), tags=["claims"])
 def list_claims(site: SiteOf, paper: Annotated[str, Query(max_length=80)] = "",
                 state: Annotated[str, Query(max_length=20, description="a verdict, or queued, running, untried, listed")] = "") -> Claims:
@@ -270,7 +198,7 @@ def list_claims(site: SiteOf, paper: Annotated[str, Query(max_length=80)] = "",
     papers = [site.paper(paper)] if paper else list(site.lab.catalogue)
     with site.lab.store.reading() as session:
         views = site.claim_views(session, papers, paper or None)
-    return Claims(items=[_claim(v, site.current_code(v.paper)) for vs in views.values() for v in vs if state in ("", v.state)])
+    return Claims(items=[claim_out(v, site.current_code(v.paper)) for vs in views.values() for v in vs if state in ("", v.state)])
 
 
 @router.get(f"{V1}/claims/{{slug}}/{{claim_id}}", responses=problems(404, 422), tags=["claims"])
@@ -278,7 +206,7 @@ def get_claim(site: SiteOf, slug: Slug, claim_id: ClaimId) -> ClaimOut:
     """One claim and how it stands here."""
     paper, _ = site.claim(slug, claim_id)
     with site.lab.store.reading() as session:
-        return _claim(site.claim_view(session, paper, claim_id), site.current_code(paper))
+        return claim_out(site.claim_view(session, paper, claim_id), site.current_code(paper))
 
 
 @router.get(f"{V1}/runs", responses=problems(422), tags=["runs"])
@@ -345,14 +273,7 @@ def export_run(site: SiteOf, run_id: RunId, response: Response) -> dict[str, Any
     return export_runs(site.lab, [row.run_id])
 
 
-def _paper(paper: Paper, views: list[ClaimView]) -> dict[str, Any]:
-    facts = paper.facts
-    return {"slug": paper.slug, "title": facts.title, "date": facts.published, "listed": facts.listed, "authors": facts.author_count,
-            "task": facts.task, "tags": list(facts.tags), "summary": facts.summary, "arxiv": facts.arxiv, "status": paper.status,
-            "verdicts": dict(tally(views).counts)}
-
-
-def _claim(view: ClaimView, code: str) -> ClaimOut:
+def claim_out(view: ClaimView, code: str) -> ClaimOut:
     facts: ClaimFacts = view.facts
     return ClaimOut(
         paper=view.paper.slug, id=facts.id, short=facts.short, statement=facts.statement, reported=facts.reported, metric=facts.metric,

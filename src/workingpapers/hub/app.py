@@ -17,7 +17,7 @@ import workingpapers
 from workingpapers.lab import Lab, Settings, Store
 from workingpapers.papers import Catalogue, load_catalogue
 
-from . import api, board_pages, errors, forms, hfapi, pages, paper_pages, run_pages, tables, watch  # noqa: F401 - the tables hang on the lab's base
+from . import api, board_pages, errors, forms, hfapi, pages, paper_api, paper_pages, run_pages, tables, watch  # noqa: F401 - the tables hang on the lab's base
 from .guard import Guard
 from .mail import pages as mail_pages
 from .people import admin as people_admin
@@ -69,6 +69,7 @@ def create_app(settings: Settings | None = None, *, catalogue: Catalogue | None 
                   docs_url=None, redoc_url=None, openapi_url=None)
     app.state.site = site
     app.include_router(api.router)
+    app.include_router(paper_api.router)
     app.include_router(hfapi.router)
     app.include_router(board_pages.router)
     app.include_router(pages.router)

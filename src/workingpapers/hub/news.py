@@ -89,7 +89,7 @@ class News:
         pause = 0.1
         while not self._stop.is_set():
             try:
-                with psycopg.connect(*args, autocommit=True, **(KEEPALIVES | options)) as connection:
+                with psycopg.connect(*args, autocommit=True, **{**KEEPALIVES, **options}) as connection:
                     connection.execute(f"SET application_name = '{CHANNEL}'")
                     connection.execute(f"LISTEN {CHANNEL}")
                     self.is_listening, pause = True, 0.1

@@ -29,7 +29,8 @@ THEMES = ("auto", "light", "dark")
 THEME_COOKIE = "wp_theme"
 KEYS_COOKIE = "wp_keys"
 MATHS_SLOT = "<!-- maths -->"
-MATHS = ("vendor/katex/katex.min.css", "vendor/katex/katex.min.js", "maths.js")
+MATHS = ("vendor/katex/katex.min.css", "maths.css", "vendor/katex/katex.min.js", "maths.js")
+EARLY = 9_000  # characters of a page in which a formula is likely to be seen at once
 HTMX_CONFIG = json.dumps({
     "allowEval": False, "includeIndicatorStyles": False, "selfRequestsOnly": True, "historyCacheSize": 0, "scrollBehavior": "auto",
     "responseHandling": [{"code": "204", "swap": False}, {"code": "[23]..", "swap": True}, {"code": "[45]..", "swap": True, "error": True}],
@@ -77,7 +78,9 @@ def page(request: Request, name: str, status: int = 200, headers: Mapping[str, s
         "theme": theme if theme in THEMES else "auto", "token": form_token(get_site(request).key, visitor), "path": request.url.path,
         "here": here, "viewer": get_viewer(request), "sign_in": sign_in_address(here),
         "keys": "off" if request.cookies.get(KEYS_COOKIE) == "off" else "on", **context})
-    text = text.replace(MATHS_SLOT, _maths_head() if '<code class="math' in text else "", 1)
+    main = text.find("<main")
+    # Further down `keys.js` fetches what typesets formulas as soon as one comes near: most visits never do.
+    text = text.replace(MATHS_SLOT, _maths_head() if '<code class="math' in text[main : main + EARLY] else "", 1)
     response = HTMLResponse(text, status, {"Cache-Control": "private, no-cache", "Vary": "Cookie, HX-Request", **(headers or {})})
     if known is None:
         keep_cookie(response, request, VISITOR_COOKIE, visitor)
@@ -87,8 +90,8 @@ def page(request: Request, name: str, status: int = 200, headers: Mapping[str, s
 @functools.cache
 def _maths_head() -> str:
     """What typesets formulas, for the head of a page that has any."""
-    sheet, *scripts = (asset(name) for name in MATHS)
-    return f'<link rel="stylesheet" href="{sheet}">' + "".join(f'\n<script src="{script}" defer></script>' for script in scripts)
+    return "\n".join(f'<link rel="stylesheet" href="{asset(name)}">' if name.endswith(".css") else
+                     f'<script src="{asset(name)}" defer></script>' for name in MATHS)
 
 
 def wants_fragment(request: Request) -> bool:

@@ -15,7 +15,7 @@ from workingpapers.hub.people.accounts import create_user
 from workingpapers.hub.people.comments import add_comment
 from workingpapers.hub.people.roles import ROLES, SCOPES
 from workingpapers.hub.people.viewer import Viewer
-from workingpapers.hub.tables import AuthorshipRow
+from workingpapers.hub.tables import AuthorshipRow, DoubtRow
 from workingpapers.hub.tokens import FORM_HEADER
 from workingpapers.lab.store import Base
 
@@ -30,7 +30,7 @@ READS = {
         /papers /papers/trending /papers/{kind}/{name} /papers/{name:path} /feed.{ending}
         /papers.{ending} /papers/trending.{ending} /runs /runs/{run_id} /runs/{run_id}/plots/{name}.{ending} /signin /signin/{secret} /tasks
         /subscribe /subscribe/preview /subscribe/{secret} /u/{token} /search
-        /api/v1/claims /api/v1/claims/{slug}/{claim_id} /api/v1/comments /api/v1/papers /api/v1/papers/{slug} /api/v1/runs
+        /api/v1/claims /api/v1/claims/{slug}/{claim_id} /api/v1/comments /api/v1/papers /api/v1/papers/{name:path} /api/v1/runs
         /api/v1/runs/{run_id} /api/v1/runs/{run_id}/events /api/v1/runs/{run_id}/export /api/v1/search /for-you /search.{ending}
         /leaderboards /leaderboards.json /leaderboards/{task:path}
         /api/agent-harnesses /api/daily_papers /api/papers/search /api/papers/{name:path}""",
@@ -71,7 +71,9 @@ WRITES = {
         PUT /api/v1/ratings/{paper:path}""",
     RUNNER: """POST /runs/{run_id}/cancel
         POST /api/v1/runs/{run_id}/cancel""",
-    EDITOR: "POST /admin/papers/hide",
+    EDITOR: """POST /admin/papers/hide
+        POST /admin/doubts/{doubt_id}
+        POST /admin/doubts/{doubt_id}/reopen""",
     ADMIN: """POST /admin/users/{user_id}/role
         POST /admin/users/{user_id}/signout
         POST /admin/authorships/{claim_id}""",
@@ -115,9 +117,11 @@ def world(lab, paper, add_run, person):
         user = create_user(session, handle="second-admin", role="admin", created_by="test")
         comment = add_comment(session, Viewer(other, frozenset({"comment"}), "cookie"), paper, "theirs")
         claim = AuthorshipRow(user_id=other.id, paper_id=paper.id)
-        session.add(claim)
+        doubt = DoubtRow(kind="alike", key="k", title="Two alike", first="a", second="b", body={"record": None, "papers": ["a", "b"]})
+        session.add_all([claim, doubt])
         session.flush()
-        ids = {"user_id": other.id, "comment_id": comment.id, "claim_id": claim.id, "signin_id": 10**6, "token_id": 10**6}
+        ids = {"user_id": other.id, "comment_id": comment.id, "claim_id": claim.id, "doubt_id": doubt.id,
+               "signin_id": 10**6, "token_id": 10**6}
     ids |= {"slug": "coin", "kind": "date", "name": "saved", "ending": "json", "secret": "x" * 43, "token": "x" * 43,
             "paper": "2403.09999", "task": "tossing coins",
             "run_id": add_run("slow", None, state="queued", ended_at=None, requested_by=f"user:{user.id}")}
@@ -127,7 +131,8 @@ def world(lab, paper, add_run, person):
 def filled(path, world):
     # `claim_id` is a claim's name below /claims and a number below /admin
     world = world if path.startswith("/admin") else {**world, "claim_id": "more-is-better"}
-    world = world if not path.startswith(("/papers/{", "/api/papers/{")) else {**world, "name": "2025-12-26" if "kind" in path else "coin"}
+    by_name = path.startswith(("/papers/{", "/api/papers/{", "/api/v1/papers/{"))
+    world = world if not by_name else {**world, "name": "2025-12-26" if "kind" in path else "coin"}
     return re.sub(r"{(\w+)(:\w+)?}", lambda m: str(world[m[1]]), path)
 
 

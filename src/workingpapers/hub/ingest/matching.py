@@ -2,7 +2,8 @@
 
 Two records are the same paper when they share an arXiv id; never when their arXiv ids differ; else when they share a DOI or
 the source's own name of the paper; else when titles agree (`identity.title_key`), authors agree and years are close. Authors
-agree when both lists share a family name, or when a side lists none and the counts agree or are unknown.
+agree when both lists share a family name, or when a side lists none and the counts agree or are unknown. What an editor has said
+(`Record.ties`, `Record.apart`) goes before DOI and title.
 
 That relation is not transitive, so the order of arrival could decide. It must not: records are placed by how much they say.
 First those with an arXiv id, then those with authors and year, and so on down to a bare title. A record that fits one paper
@@ -64,6 +65,7 @@ def record_keys(record: Record) -> tuple[Key, ...]:
     (('arxiv', '2201.12909'), ('title', 'onsums'))
     """
     keys = [("arxiv", record.arxiv_id), ("doi", record.doi), ("alias", record.alias)]
+    keys += [("tie", tie) for tie in record.ties]
     keys += [("title", key) for key in identity.title_keys(record.title)]
     return tuple((kind, value) for kind, value in keys if value)
 
@@ -165,6 +167,11 @@ class _Unit:
     years: tuple[int, ...] = ()
     joined: list[_Unit] = field(default_factory=list)
 
+    @property
+    def is_apart(self) -> bool:
+        """Whether an editor has said that it is a paper of its own."""
+        return any(r.apart for r in self.records)
+
     @classmethod
     def of(cls, records: list[Record]) -> _Unit:
         dated = (r.published or r.around or (r.listed if r.source in ("arxiv", "oai") else None) for r in records)
@@ -222,7 +229,7 @@ def _resolve_block(records: list[Record]) -> Resolution:
         alone: list[_Unit] = []
         homes: list[tuple[_Unit, _Unit]] = []
         for unit in ready:
-            fits = shelf.fitting(unit) if level else []
+            fits = shelf.fitting(unit) if level and not unit.is_apart else []
             if len(fits) > 1:
                 doubtful.append((unit.records, fits))
             elif fits:
@@ -231,7 +238,7 @@ def _resolve_block(records: list[Record]) -> Resolution:
                 alone.append(unit)
         for home, unit in homes:
             home.joined.append(unit)
-        founded = alone if level == 0 else _gather(alone)
+        founded = alone if level == 0 else [*_gather([u for u in alone if not u.is_apart]), *(u for u in alone if u.is_apart)]
         papers += founded
         for paper in founded:
             shelf.add(paper)
@@ -260,15 +267,13 @@ def _report(units: list[_Unit], doubtful: list[tuple[list[Record], list[_Unit]]]
 def _units(records: list[Record]) -> tuple[list[_Unit], list[tuple[list[Record], list[_Unit]]]]:
     """Records held together by ids. Those whose DOI or alias leads to two arXiv ids are in doubt."""
     by_arxiv: dict[str, list[Record]] = defaultdict(list)
-    loose: list[Record] = []
     leads: dict[Key, set[str]] = defaultdict(set)
     for record in records:
-        if record.arxiv_id is None:
-            loose.append(record)
-            continue
-        by_arxiv[record.arxiv_id].append(record)
-        for key in _hard_keys(record):
-            leads[key].add(record.arxiv_id)
+        if record.arxiv_id is not None:
+            by_arxiv[record.arxiv_id].append(record)
+            for key in _hard_keys(record):
+                leads[key].add(record.arxiv_id)
+    loose = _tied_first([r for r in records if r.arxiv_id is None], by_arxiv, leads)
     links = _Union(len(loose))
     first: dict[Key, int] = {}
     for i, record in enumerate(loose):
@@ -295,8 +300,28 @@ def _units(records: list[Record]) -> tuple[list[_Unit], list[tuple[list[Record],
     return [*anchors.values(), *(_Unit.of(group) for group in free)], doubtful
 
 
+def _tied_first(loose: list[Record], by_arxiv: dict[str, list[Record]], leads: dict[Key, set[str]]) -> list[Record]:
+    """Give records that an editor has tied to one arXiv id to it, and lead what shares their ids there; the others."""
+    rest: list[Record] = []
+    led: dict[Key, set[str]] = defaultdict(set)
+    for record in loose:
+        ids = set[str]().union(*(leads.get(("tie", tie), set()) for tie in record.ties))
+        if len(ids) != 1:
+            rest.append(record)
+            continue
+        [home] = ids
+        by_arxiv[home].append(record)
+        for key in _hard_keys(record):
+            if key not in leads:
+                led[key].add(home)
+    for key, ids in led.items():
+        leads[key] |= ids
+    return rest
+
+
 def _hard_keys(record: Record) -> list[Key]:
-    return [(kind, value) for kind, value in (("doi", record.doi), ("alias", record.alias)) if value]
+    own = [(kind, value) for kind, value in (("doi", record.doi), ("alias", record.alias)) if value]
+    return [*([] if record.apart else own), *(("tie", tie) for tie in record.ties)]
 
 
 class _Shelf:

@@ -72,6 +72,8 @@ class Record:
         deleted: the source has withdrawn the record; such a record may lack a title.
         payload: the source's own bytes for this record; `payload_hash`: their SHA-256.
         resume_at: byte offset behind this record in the unpacked file, where the source can be resumed.
+        ties, apart: what an editor has said of the record, no part of it: records with a common tie are the same paper, one that
+            stands apart is none that its title or ids point to.
         warnings: what was wrong with the input and mended or left out.
     """
 
@@ -110,6 +112,8 @@ class Record:
     payload: bytes = b""
     payload_hash: str = ""
     resume_at: int | None = None
+    ties: tuple[str, ...] = ()
+    apart: bool = False
 
     @property
     def abstract_source(self) -> Source | None:
@@ -128,7 +132,7 @@ class Record:
 
 
 _NESTED: dict[str, type] = {"versions": Version, "links": Link, "signals": Signal, "results": Result}
-_FIELDS = tuple(field for field in dataclasses.fields(Record) if field.name not in ("payload", "resume_at"))
+_FIELDS = tuple(field for field in dataclasses.fields(Record) if field.name not in ("payload", "resume_at", "ties", "apart"))
 _KEPT = tuple(field.name for field in _FIELDS)
 _DEFAULTS = tuple(field.default for field in _FIELDS)
 _values = operator.attrgetter(*_KEPT)

@@ -14,6 +14,7 @@ from workingpapers.lab.store import now
 from ..forms import has_token
 from ..problems import Problem
 from ..rendering import page
+from ..shelf import settling
 from ..site import SiteOf
 from ..tables import AuditRow, DoubtRow, JobRow, PaperRow, UserRow
 from .accounts import AccountError, set_role, sign_out_everywhere
@@ -41,7 +42,8 @@ def admin(request: Request, site: SiteOf, viewer: ViewerOf, q: Annotated[str, Qu
         return RedirectResponse(sign_in_address("/admin"), 303)
     viewer.require("edit")
     with site.lab.store.reading() as session:
-        doubts = list(session.scalars(select(DoubtRow).where(DoubtRow.state == "open").order_by(DoubtRow.id).limit(21)))
+        doubts = settling.questions(session, limit=21)
+        settled = settling.questions(session, state="settled", limit=20)
         hidden = list(session.scalars(select(PaperRow).where(PaperRow.hidden.is_(True)).order_by(PaperRow.id).limit(200)))
         jobs = list(session.scalars(select(JobRow).where(JobRow.state != "done").order_by(JobRow.id.desc()).limit(PER_PAGE)))
         counts = dict(session.execute(select(JobRow.state, func.count()).group_by(JobRow.state)).tuples().all())
@@ -54,10 +56,10 @@ def admin(request: Request, site: SiteOf, viewer: ViewerOf, q: Annotated[str, Qu
             people = list(session.scalars(query))
         claims = claims_open(session) if viewer.can("admin") else []
         log = list(session.scalars(select(AuditRow).order_by(AuditRow.id.desc()).limit(PER_PAGE))) if viewer.can("admin") else []
-        names = _names(session, [a.actor for a in log] + [a.subject for a in log])
-    return page(request, "people/admin.html", doubts=doubts, hidden=hidden, jobs=jobs, counts=counts, people=people[:PER_PAGE],
-                more=people[PER_PAGE - 1].id if len(people) > PER_PAGE else None, claims=claims, log=log, names=names, roles=ROLES, q=q,
-                address=address, now=now())
+        names = _names(session, [*(a.actor for a in log), *(a.subject for a in log), *(f"user:{q.row.settled_by}" for q in settled)])
+    return page(request, "people/admin.html", doubts=doubts, settled=settled, hidden=hidden, jobs=jobs, counts=counts,
+                people=people[:PER_PAGE], more=people[PER_PAGE - 1].id if len(people) > PER_PAGE else None, claims=claims,
+                log=log, names=names, roles=ROLES, q=q, address=address, now=now())
 
 
 @forms.post("/admin/users/{user_id}/role")
@@ -87,6 +89,35 @@ def settle(site: SiteOf, viewer: AdminOf, claim_id: int, answer: Word) -> Respon
     return RedirectResponse("/admin#authorships", 303)
 
 
+@forms.post("/admin/doubts/{doubt_id}")
+def settle_doubt(site: SiteOf, viewer: EditorOf, doubt_id: int, answer: Word,
+                 paper: Annotated[str, Form(max_length=500)] = "") -> Response:
+    """Say that it is the same paper, or not."""
+    try:
+        with site.lab.store.writing() as session:
+            row = _doubt(session, doubt_id)
+            about = row.body.get("record") or row.body.get("papers")
+            merged = settling.settle(session, row, answer, paper, by=viewer.account().id)
+            audit(session, viewer.name, "same paper" if answer == settling.SAME else "different papers",
+                  merged.public_id if merged is not None else row.title, doubt=doubt_id, about=about)
+    except settling.CannotSettle as error:
+        raise Problem(422, "Nothing was changed", str(error)) from error
+    return RedirectResponse("/admin#doubts", 303)
+
+
+@forms.post("/admin/doubts/{doubt_id}/reopen")
+def reopen_doubt(site: SiteOf, viewer: EditorOf, doubt_id: int) -> Response:
+    """Take the answer back."""
+    try:
+        with site.lab.store.writing() as session:
+            row = _doubt(session, doubt_id)
+            audit(session, viewer.name, "doubt reopened", row.title, doubt=doubt_id, was=row.state)
+            settling.reopen(session, row)
+    except settling.CannotSettle as error:
+        raise Problem(422, "Nothing was changed", str(error)) from error
+    return RedirectResponse("/admin#doubts", 303)
+
+
 @forms.post("/admin/papers/hide")
 def hide(site: SiteOf, viewer: EditorOf, paper: Annotated[str, Form(max_length=500)], hidden: Annotated[bool, Form()] = True) -> Response:
     """Take a paper out of lists and pages, or show it again."""
@@ -96,6 +127,13 @@ def hide(site: SiteOf, viewer: EditorOf, paper: Annotated[str, Form(max_length=5
             row.hidden = hidden
             audit(session, viewer.name, "hide paper" if hidden else "show paper", row.public_id)
     return RedirectResponse("/admin#hidden", 303)
+
+
+def _doubt(session: Session, doubt_id: int) -> DoubtRow:
+    row = session.get(DoubtRow, doubt_id)
+    if row is None:
+        raise Problem(404, "No such doubt", "What the records say has changed meanwhile: it no longer stands.")
+    return row
 
 
 def _user(session: Session, user_id: int) -> UserRow:

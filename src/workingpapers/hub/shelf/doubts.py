@@ -56,6 +56,23 @@ def refresh(session: Session, doubts: Iterable[Doubt], *, records: Iterable[tupl
             session.execute(insert(DoubtRow), fresh)
 
 
+def follow(session: Session, renamed: dict[str, str]) -> None:
+    """Let settled pairs follow papers that have another address now, so that they are not asked about again."""
+    if not renamed:
+        return
+    about = among(session, DoubtRow.first, list(renamed)) | among(session, DoubtRow.second, list(renamed))
+    for row in session.scalars(select(DoubtRow).where(DoubtRow.kind == "alike", DoubtRow.state != "open", about)).all():
+        first, second = sorted(renamed.get(name, name) for name in (row.first or "", row.second or ""))
+        key = digest("pair", first, second)
+        for other in session.scalars(select(DoubtRow).where(DoubtRow.kind == "alike", DoubtRow.key == key, DoubtRow.id != row.id)):
+            session.delete(other)
+        session.flush()
+        row.first, row.second, row.body = first, second, {**row.body, "papers": [first, second]}
+        if row.state == "different":  # the key of a merged pair is the value of its tie
+            row.key = key
+    session.flush()
+
+
 def _record_key(record: tuple[str, str]) -> str:
     return digest("record", *record)
 

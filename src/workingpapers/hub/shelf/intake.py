@@ -114,7 +114,7 @@ def take_batch(session: Session, records: Sequence[Record]) -> Counts:
             fresh[key] = record
             counts.new_records += 1
         elif old.text != texts[key] and newest_rows([old.record, record])[0] == record:
-            fresh[key] = record
+            fresh[key] = old.answered(record)
             counts.changed_records += 1
     counts.same = counts.records - len(fresh)
     if not fresh:
@@ -124,6 +124,21 @@ def take_batch(session: Session, records: Sequence[Record]) -> Counts:
     new_keys = {key: keys_of(record) for key, record in fresh.items()}
     touched = {k for keys in new_keys.values() for k in keys} | keys_of_rows(session, (s.id for s in replaced.values()))
     neighbours = [s for s in related(session, touched) if (s.source, s.source_key) not in fresh]
+    _resolve(session, counts, fresh, texts, new_keys, replaced, neighbours)
+    return counts
+
+
+def reconsider(session: Session, source_ids: Iterable[int]) -> Counts:
+    """Make the papers of these rows of `paper_sources` anew, after an editor has said something about them."""
+    counts = Counts()
+    _alone(session)
+    _resolve(session, counts, {}, {}, {}, {}, related(session, keys_of_rows(session, source_ids)))
+    return counts
+
+
+def _resolve(session: Session, counts: Counts, fresh: dict[Key, Record], texts: dict[Key, str], new_keys: dict[Key, set[int]],
+             replaced: dict[Key, Stored], neighbours: list[Stored]) -> None:
+    """Resolve new records with the stored ones they may belong to, and write what comes of it."""
     resolution = resolve([*fresh.values(), *(s.record for s in neighbours)])
 
     sources: dict[Key, Stored] = {(s.source, s.source_key): s for s in (*replaced.values(), *neighbours)}
@@ -138,7 +153,6 @@ def take_batch(session: Session, records: Sequence[Record]) -> Counts:
                    records=[*fresh, *sources], public_ids=public_ids)
     for watcher in WATCHERS:
         watcher(session, changed, gone)
-    return counts
 
 
 def _alone(session: Session) -> None:
@@ -283,6 +297,9 @@ def _write_aliases(session: Session, plan: _Plan, moved: list[_Old], values: dic
     for old, paper in plan.gone:
         if old.public_id not in live and not is_orphan(old.public_id):
             moving.lead_on(session, old.public_id, plan.ids[paper.public_id] if paper is not None else old.id)
+    renamed = [(old.public_id, rows.public_id(paper)) for paper, old in plan.kept if old in moved]
+    renamed += [(old.public_id, rows.public_id(paper)) for old, paper in plan.gone if paper is not None]
+    doubts.follow(session, {before: after for before, after in renamed if before not in live})
 
 
 def _merge(session: Session, plan: _Plan) -> list[int]:

@@ -6,7 +6,7 @@ import calendar
 import contextlib
 import datetime as dt
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -89,8 +89,12 @@ class Page:
 VISIBLE = PaperRow.hidden.is_(False)
 
 
-def listed(session: Session, span: Span | None = None, *, after: str = "", limit: int = PER_PAGE) -> Page:
+def listed(session: Session, span: Span | None = None, *, slugs: Collection[str] | None = None, after: str = "",
+           limit: int = PER_PAGE) -> Page:
     """Papers by the day they were listed, newest first, and newest publication first within a day.
+
+    Args:
+        slugs: of the catalogue, to which the list is narrowed.
 
     Raises:
         ValueError: `after` is no cursor of this list.
@@ -98,6 +102,8 @@ def listed(session: Session, span: Span | None = None, *, after: str = "", limit
     query = select(PaperRow).where(VISIBLE, PaperRow.listed_on.is_not(None))
     if span is not None:
         query = query.where(PaperRow.listed_on >= span.first, PaperRow.listed_on <= span.last)
+    if slugs is not None:
+        query = query.where(PaperRow.slug.in_(slugs))
     if after:
         day, published, name = _parts(after)
         listed_on = dt.date.fromisoformat(day)
@@ -105,6 +111,33 @@ def listed(session: Session, span: Span | None = None, *, after: str = "", limit
         query = query.where(PaperRow.listed_on <= listed_on, or_(PaperRow.listed_on < listed_on, within))
     query = query.order_by(PaperRow.listed_on.desc(), PaperRow.published_key.desc(), PaperRow.public_id.desc())
     return _page(session, query, limit, lambda row: f"{row.listed_on}~{row.published_key}~{row.public_id}")
+
+
+def published(session: Session, *, after: str = "", limit: int = PER_PAGE) -> Page:
+    """Every paper by the day it was published, newest first; those of unknown day follow.
+
+    Raises:
+        ValueError: `after` is no cursor of this list.
+    """
+    day, _, name = _parts(after) if after else ("", "", "")
+    papers: list[PaperRow] = []
+    if day or not after:
+        query = select(PaperRow).where(VISIBLE, PaperRow.published_on.is_not(None))
+        if day:
+            on = dt.date.fromisoformat(day)
+            query = query.where(PaperRow.published_on <= on, or_(PaperRow.published_on < on, PaperRow.public_id < name))
+        query = query.order_by(PaperRow.published_on.desc(), PaperRow.public_id.desc())
+        page = _page(session, query, limit, lambda row: f"{row.published_on}~~{row.public_id}")
+        if page.after is not None:
+            return page
+        papers, name = list(page.papers), ""
+    undated = select(PaperRow).where(VISIBLE, PaperRow.published_on.is_(None))
+    undated = undated.where(PaperRow.public_id < name) if name else undated
+    if limit == len(papers):
+        follows = session.scalar(undated.limit(1)) is not None
+        return Page(papers, f"{papers[-1].published_on}~~{papers[-1].public_id}" if follows else None)
+    rest = _page(session, undated.order_by(PaperRow.public_id.desc()), limit - len(papers), lambda row: f"~~{row.public_id}")
+    return Page([*papers, *rest.papers], rest.after)
 
 
 def trending(session: Session, *, after: str = "", limit: int = PER_PAGE) -> Page:

@@ -1,5 +1,5 @@
 // Keys: / search, j and k next and previous paper, o open, u vote, b save, r run, ? help. Never while typing; all can be switched off.
-// Besides, fetches what typesets formulas when a part of a page brings the first one.
+// Besides, fetches what typesets formulas once one comes near.
 "use strict";
 (() => {
   const page = document.documentElement;
@@ -88,20 +88,24 @@
     act();
   });
 
-  const [sheet, ...scripts] = (document.currentScript.dataset.maths || "").split(" ");
-  let asked = false;
-  document.addEventListener("htmx:load", (event) => {
-    if (asked || window.katex || !sheet || !event.detail.elt.parentElement || !event.detail.elt.parentElement.querySelector("code.math")) return;
-    asked = true;
-    const link = document.createElement("link");
-    link.rel = "stylesheet";
-    link.href = sheet;
-    document.head.append(link);
-    for (const address of scripts) {
-      const script = document.createElement("script");
-      script.src = address;
-      script.async = false;
-      document.head.append(script);
+  // What typesets formulas is fetched when the first one comes near, unless the head of the page asked for it already.
+  const parts = (document.currentScript.dataset.maths || "").split(" ").filter(Boolean);
+  const near = new IntersectionObserver((seen) => {
+    if (!seen.some((one) => one.isIntersecting)) return;
+    near.disconnect();
+    for (const address of parts.splice(0)) {
+      const isSheet = address.includes(".css");
+      const part = document.createElement(isSheet ? "link" : "script");
+      if (isSheet) part.rel = "stylesheet", part.href = address;
+      else part.src = address, part.async = false;
+      document.head.append(part);
     }
-  });
+  }, { rootMargin: "400px 0px" });
+
+  function watch(root) {
+    if (parts.length && !document.querySelector("script[src*='/maths.js']")) root.querySelectorAll("code.math").forEach((formula) => near.observe(formula));
+  }
+
+  watch(document);
+  document.addEventListener("htmx:load", (event) => watch(event.detail.elt.parentElement || document));
 })();

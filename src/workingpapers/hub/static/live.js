@@ -62,8 +62,19 @@
     root.querySelectorAll("[data-live]").forEach(follow);
   }
 
-  document.addEventListener("DOMContentLoaded", () => scan(document));
-  document.addEventListener("htmx:load", (event) => scan(event.detail.elt));
+  // What is wider than its place scrolls by itself, and is reached by keyboard only then: elsewhere it would be a stop for nothing.
+  function reachable() {
+    for (const element of document.querySelectorAll(".wide")) {
+      if (element.scrollWidth > element.clientWidth) element.tabIndex = 0;
+      else element.removeAttribute("tabindex");
+    }
+  }
+
+  document.addEventListener("DOMContentLoaded", () => { scan(document); reachable(); });
+  document.addEventListener("htmx:load", (event) => { scan(event.detail.elt); reachable(); });
+  document.addEventListener("toggle", reachable, true);
+  addEventListener("load", reachable, true);
+  addEventListener("resize", reachable);
   // A notice about something that did not work goes as soon as something else is asked for.
   document.addEventListener("htmx:beforeRequest", () => { document.getElementById("notice").textContent = ""; });
 })();

@@ -31,10 +31,20 @@
     element.replaceChildren(tree.toNode());
   }
 
+  // Each formula shortly before it is seen: a long page pays for those that are looked at, and fetches only their fonts.
+  const near = new IntersectionObserver((seen) => {
+    for (const one of seen) {
+      if (!one.isIntersecting) continue;
+      near.unobserve(one.target);
+      typeset(one.target);
+    }
+  }, { rootMargin: "400px 0px" });
+
   function scan(root) {
-    root.querySelectorAll("code.math:not([data-typeset])").forEach(typeset);
+    root.querySelectorAll("code.math:not([data-typeset])").forEach((formula) => near.observe(formula));
   }
 
   scan(document);
   document.addEventListener("htmx:load", (event) => scan(event.detail.elt.parentElement || document));
+  addEventListener("beforeprint", () => document.querySelectorAll("code.math:not([data-typeset])").forEach(typeset));
 })();

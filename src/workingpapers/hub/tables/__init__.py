@@ -2,6 +2,7 @@
 
 from .mail import DigestRow, SubscriptionRow, SuppressedEmailRow
 from .papers import (
+    AnswerRow,
     DoubtRow,
     ImportRow,
     PaperAliasRow,
@@ -29,7 +30,7 @@ from .people import (
 from .work import AuditRow, JobRow, RateCounterRow, TrendEventRow
 
 __all__ = [
-    "ApiTokenRow", "AuditRow", "AuthorshipRow", "CommentRow", "DigestRow", "DoubtRow", "ImportRow", "JobRow", "MailLinkRow",
+    "AnswerRow", "ApiTokenRow", "AuditRow", "AuthorshipRow", "CommentRow", "DigestRow", "DoubtRow", "ImportRow", "JobRow", "MailLinkRow",
     "PaperAliasRow",
     "PaperCategoryRow", "PaperLinkRow", "PaperRow", "PaperSignalRow", "PaperSourceRow", "PaperVectorRow", "PaperVersionRow",
     "RateCounterRow", "RatingRow", "ResultRow", "SigninRow", "SourceKeyRow", "SubscriptionRow", "SuppressedEmailRow", "TagRow",

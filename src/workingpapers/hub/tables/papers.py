@@ -113,6 +113,20 @@ class SourceKeyRow(Base):
     source_id: Mapped[int] = mapped_column(ForeignKey("paper_sources.id", ondelete="CASCADE"), primary_key=True, index=True)
 
 
+class AnswerRow(Base):
+    """What an editor has said of a record (`shelf.settling`): `tie`, one paper with every record of this value, or `apart`, a paper
+    of its own. `value` is the key of the doubt that was answered.
+    """
+
+    __tablename__ = "source_answers"
+    __table_args__ = (UniqueConstraint("source_id", "kind", "value"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    source_id: Mapped[int] = mapped_column(ForeignKey("paper_sources.id", ondelete="CASCADE"))
+    kind: Mapped[str] = mapped_column(String(8))
+    value: Mapped[str] = mapped_column(String(64), index=True)
+
+
 class DoubtRow(Base):
     """A question for an editor: a record that fits several papers, or two papers that look alike. `body` names them.
 
