@@ -40,7 +40,8 @@ async def respond(site: Site, request: Request, run_id: str, after: int | None =
     204 when the run is over and there is nothing after that event: it tells the browser not to come back.
     """
     last = request.headers.get("last-event-id", "")
-    start = after if after is not None else int(last) if last.isdecimal() and len(last) < 10 else 0
+    # A browser that comes back sends the header beside the address of its first visit: what it has seen since counts.
+    start = max(after or 0, int(last) if last.isdecimal() and len(last) < 10 else 0)
     state, events = await run_in_threadpool(_look, site, run_id, start)
     if state not in UNDER_WAY and start and not events:
         return Response(status_code=204, headers=HEADERS)

@@ -22,6 +22,7 @@ from workingpapers.papers.catalogue import Catalogue, Paper, load_catalogue
 from . import read
 from ._executors import EXECUTORS
 from ._runner import LEASE, Busy, NotHere, OnEvent, Runner
+from .events import tell
 from .leases import is_alive, owner
 from .report import batch_document, run_document
 from .store import RunRow, Store, now
@@ -237,8 +238,12 @@ class Lab:
                 alive = is_alive(row.lease_owner or "")
                 if alive is False or (alive is None and row.lease_until is not None and row.lease_until < now()):
                     row.state, row.lease_owner = "lost", None
+                    tell(session, row.id, "state", {"state": "lost"})
                     if row.attempts < 2 and row.priority > HELD:
                         row.state = "queued"
+                    else:
+                        row.reason, row.ended_at = "its process ended without a word", now()
+                        tell(session, row.id, "done", {"state": "lost"})
             query = select(RunRow).where(RunRow.state == "queued", RunRow.priority > HELD, RunRow.slug.in_(list(self.catalogue.papers)))
             query = query.order_by(RunRow.priority.desc(), RunRow.id).limit(1).with_for_update(skip_locked=True)
             found = session.scalar(query)

@@ -17,10 +17,11 @@ from workingpapers.papers.catalogue import Paper
 
 from . import locks
 from ._executors import executor_for
+from .events import tell
 from .fingerprint import Code, code_of, environment, reuse_key
 from .leases import is_alive, owner
 from .processes import Answer, JobFailed, JobUntested
-from .store import CheckRow, EventRow, MeasurementRow, RunRow, Store, TrialRow, now
+from .store import CheckRow, MeasurementRow, RunRow, Store, TrialRow, now
 
 LEASE = dt.timedelta(seconds=30)
 HEARTBEAT = 5.0
@@ -428,8 +429,7 @@ class Runner:
                 return
             self._stored_progress = time.monotonic()
         with self.store.writing() as session:
-            last = session.scalar(select(func.max(EventRow.seq)).where(EventRow.run_pk == self.run.id)) or 0
-            session.add(EventRow(run_pk=self.run.id, seq=last + 1, kind=kind, payload=payload))
+            tell(session, self.run.id, kind, payload)
 
     def _job(self, kind: str, **more: Any) -> Answer:
         return {"kind": kind, "module": self.module, "claim": self.run.claim_id, "scale": self.run.scale, "points": self.points, **more}
