@@ -29,8 +29,8 @@ def test_it_equals_the_analytic_game() -> None:
         u = rng.standard_normal(13)
         np.testing.assert_allclose(F.full(u), game.full(u), atol=1e-12)
     np.testing.assert_allclose(F.u0(), game.centre(), atol=1e-7)
-    a = solve(game, game.centre(), game.simplices(), "og", eta=0.05, tol=1e-5, max_oracle=80_000)
-    b = solve(F, game.centre(), game.simplices(), "og", eta=0.05, tol=1e-5, max_oracle=80_000)
+    a = solve(game, game.centre(), game.simplices(), "og", eta=0.05, tol=1e-9, max_oracle=6_000)
+    b = solve(F, game.centre(), game.simplices(), "og", eta=0.05, tol=1e-9, max_oracle=6_000)
     np.testing.assert_allclose(a.u, b.u, atol=1e-6)
     assert a.n_oracle == b.n_oracle
 

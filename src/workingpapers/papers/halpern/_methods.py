@@ -249,4 +249,5 @@ METHODS: dict[str, Method] = {
 COCOERCIVE_ONLY = ("vr_halpern", "halpern", "svrg_halpern", "stochastic_halpern")
 ANCHORS = {"vr_halpern": 2.0, "svrg_halpern": 2.0, "stochastic_halpern": 2.0}
 ROOT_BATCH = ("vr_halpern", "svrg_halpern", "stochastic_halpern")
+RESTARTS = ("vr_halpern", "vr_halpern_pp", "halpern", "svrg_halpern")
 STOCHASTIC = ("vr_halpern", "vr_halpern_pp", "vr_eg", "svrg_eg", "svrg_halpern", "stochastic_halpern")

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._constants import Constants, constants, default_step
-from ._methods import ANCHORS, COCOERCIVE_ONLY, METHODS, ROOT_BATCH, STOCHASTIC, Setting
+from ._methods import ANCHORS, COCOERCIVE_ONLY, METHODS, RESTARTS, ROOT_BATCH, STOCHASTIC, Setting
 from ._operators import FiniteSumOperator, FunctionOperator, count
 from ._resolvents import Resolvent
 from ._run import DivergenceError, History, Run, Step, Stop
@@ -38,7 +38,7 @@ class Result:
         history: evaluations and residual at every point whose residual is known.
         converged: whether the residual is at most `tol`.
         eta: the step that was used.
-        L: the constant that it came from: of the terms on average for stochastic methods, of F for the others.
+        L: the constant that it came from: of the terms on average for stochastic methods, of F for the others; NaN: none was needed.
         message: why the run ended.
     """
 
@@ -125,13 +125,14 @@ def solve(
         warnings.warn(f"{method!r} is for cocoercive operators and this one is only declared monotone and Lipschitz: no guarantee "
                       "holds; use method='vr_halpern_pp'", stacklevel=2)
     rng = np.random.default_rng(seed)
-    run = Run(F, G, float(tol), most, callback)
-    steps = steps_for(F, G)
+    run = Run(F, G, float(tol), most, callback, u=start)
+    steps = steps_for(F, G) if method in STOCHASTIC else PythonSteps(F, G)
     q = getattr(F, "sampling_weights", None)
     size = _batch(batch, method, F.n, isinstance(steps, PythonSteps))
     if method in STOCHASTIC:
         _check_sums(F, start, run)
-    L = constants(F, start, q, rng) if eta == "auto" or c == "auto" else Constants(math.nan, math.nan)
+    needs_L = eta == "auto" or (c == "auto" and method == "vr_halpern_pp")
+    L = constants(F, start, q, rng) if needs_L else Constants(math.nan, math.nan)
     run.charge(L.cost)
     c = math.sqrt(F.n) / L.average if c == "auto" else _positive("c", c)
     step = default_step(method, L, F.n, size, c, full_prob) if eta == "auto" else _positive("eta", eta)
@@ -141,6 +142,8 @@ def solve(
     may_back_off = eta == "auto" and L.cost > 0
     with _shown(run, progress), np.errstate(over="ignore", invalid="ignore"):
         message = _until_it_stops(run, method, start, setting, steps, draws, may_back_off)
+    if not run.converged and not restart and method in RESTARTS and "spent" in message:
+        message += f"; the residual is {run.residual:.3g}: restart=True often gets there with far less"
     history = History(np.array(run.oracle, np.int64), np.array(run.residuals))
     known = L.average if method in STOCHASTIC else L.full
     return Result(run.u, run.residual, run.n_oracle, run.n_full, run.n_extra, run.n_iter, history, run.converged, run.step, known, message)
