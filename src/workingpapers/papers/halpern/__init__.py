@@ -20,7 +20,8 @@ little towards the start, which makes the residual of the *last* iterate small; 
 
 What is where:
 
-- `solve`: every method, one `Result` with evaluations counted and the residual's history. `residual` recomputes it.
+- `solve`: every method, one `Result` with evaluations counted and the residual's history. `residual` recomputes it; `tune` tries a
+  grid of steps, the same for every method.
 - `FunctionOperator`, `TorchOperator` (a loss, differentiated by torch): problems of one's own. `FiniteSum`, `FiniteSumOperator`: to
   write an operator class.
 - `MatrixGame`, `QuadraticSaddle`, `AffineOperator`, `LeastSquares`, `RobustRegression`, `LogisticGame`, `ProjectionSum` (with
@@ -43,14 +44,15 @@ from ._operators import CountingOperator, FiniteSum, FiniteSumOperator, Function
 from ._resolvents import Resolvent, project_simplex
 from ._run import DivergenceError, History, MonotonicityWarning, Step, residual
 from ._solve import Result, solve
+from ._tune import Tuning, tune
 
 if TYPE_CHECKING:
     from ._torch import TorchOperator
 
 __all__ = ["AffineOperator", "Ball", "CountingOperator", "DivergenceError", "FiniteSum", "FiniteSumOperator", "FunctionOperator",
            "Halfspace", "History", "LeastSquares", "LogisticGame", "MatrixGame", "MonotonicityWarning", "ProjectionSum",
-           "QuadraticSaddle", "Resolvent", "Result", "RobustRegression", "Step", "Subspace", "TorchOperator", "default_step",
-           "project_simplex", "residual", "solve"]
+           "QuadraticSaddle", "Resolvent", "Result", "RobustRegression", "Step", "Subspace", "TorchOperator", "Tuning",
+           "default_step", "project_simplex", "residual", "solve", "tune"]
 
 
 def __getattr__(name: str) -> Any:

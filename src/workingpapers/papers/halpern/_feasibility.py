@@ -100,7 +100,7 @@ class ProjectionSum(FiniteSum):
 
     def batch(self, idx: Ints, u: Array) -> Array:
         if self._bases is not None:
-            return self.batch_diff(idx, u, np.zeros(self.dim)) + self._constants[idx].sum(axis=0)
+            return np.asarray(self.batch_diff(idx, u, np.zeros(self.dim)) + self._constants[idx].sum(axis=0))
         out: Array = np.array(len(idx) * u)
         for i in idx:
             found = np.asarray(self._sets[i](u), float)
