@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workingpapers.claims import Claim, Trial, Verdict
+from workingpapers.claims import Claim, Trial
 from workingpapers.papers.catalogue import load_catalogue
 
 if os.environ.get("WORKINGPAPERS_REQUIRE_ALL") != "1":
@@ -77,8 +77,6 @@ def test_recomputation_sees_a_wrong_residual() -> None:
 def test_the_saving_is_gone_when_the_method_looks_at_every_term() -> None:
     claim = claims.sqrt_n_saving
     whole = replace(claim.arms[claims.PAGE], options={"name": "vr_halpern", "full_prob": 1.0})
-    part = replace(claim.parts[0], arms=(claims.PAGE,), points=replace(claim.parts[0].points, values={"smoke": [problems.Subspaces(256)]}))
     for arm, above in ((claim.arms[claims.PAGE], True), (whole, False)):
-        given = [part.function(Trial(claim=claim.id, seed=s, point=problems.Subspaces(256), scale="smoke", arm=arm)) for s in range(3)]
-        assert all((g["saving"] > 1.5) is above for g in given)
-    assert claim.rule.check(replace(claim, parts=[part]).try_all("smoke", seeds=3))[0] is not Verdict.HOLDS
+        given = claim.parts[0].function(Trial(claim=claim.id, seed=0, point=problems.Subspaces(256), scale="smoke", arm=arm))
+        assert (given["saving"] > 1.5) is above

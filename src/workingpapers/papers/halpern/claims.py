@@ -78,7 +78,7 @@ def at_best_step(trial: Trial, problem: Problem, arm: dict[str, Any], L: float, 
     def run(step: float, anchor: float, number: int) -> float:
         seed = np.random.default_rng([trial.seed, number])
         r = quiet_solve(problem, arm, eta=step / L, anchor=anchor, tol=tol, max_oracle=budget, seed=seed)
-        return budget if r is None or not r.converged else r.n_oracle
+        return float(budget if r is None or not r.converged else r.n_oracle)
 
     anchors = (1.0, 2.0) if "halpern" in arm["method"] else (1.0,)
     for step in STEPS:
@@ -298,7 +298,8 @@ def spent_by_terms(results: Results) -> Any:
     import altair as alt
 
     rows = [{**row, "n": results.attributes[row["point"]]["n"]} for row in results.rows(["calls"]) if row["part"] == "sqrt_n_saving"]
-    return alt.Chart(alt.Data(values=rows)).mark_line(point=True).encode(
+    data = alt.Data(values=rows)  # type: ignore[no-untyped-call,unused-ignore]
+    return alt.Chart(data).mark_line(point=True).encode(
         x=alt.X("n:Q", scale=alt.Scale(type="log"), title="terms n"), color=alt.Color("arm:N", title=None),
         y=alt.Y("mean(value):Q", scale=alt.Scale(type="log"), title="evaluations to a residual of 1e-3"))
 
