@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+from types import SimpleNamespace
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
@@ -130,6 +132,42 @@ def test_polish_names_a_cycle_and_first_dag_is_the_remedy() -> None:
     assert polish(first_dag(W), X).is_local_min_
     with pytest.raises(ValueError, match="init"):
         polish(W, X, init="random")
+
+
+def test_polish_takes_graphs_as_other_libraries_give_them() -> None:
+    made = simulate(5, 6, n=400, rng=8)
+    frame = pd.DataFrame(made.X, columns=list("edcba"))
+    wanted = polish(made.W, frame).order_
+    mixed = list("badce")
+    as_frame = pd.DataFrame(made.W, index=frame.columns, columns=frame.columns).loc[mixed, mixed]
+    graph = nx.DiGraph()
+    graph.add_nodes_from(mixed)
+    graph.add_edges_from(("edcba"[i], "edcba"[j]) for i, j in np.argwhere(made.W))
+    ends = made.B.T - made.B  # as causal-learn: [i, j] = -1 and [j, i] = 1 is i -> j
+    learned = SimpleNamespace(graph=ends, get_nodes=list)
+    names = [frame.columns[k] for k in topological_order(made.W)]
+    for start in (as_frame, graph, learned, names):
+        np.testing.assert_array_equal(polish(start, frame).order_, wanted)
+    again = polish(polish(made.W, frame).to_networkx(), frame)
+    assert again.is_local_min_
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        (nx.Graph([(0, 1), (1, 2)]), "undirected"),
+        (nx.DiGraph([(0, 1), (1, 7)]), "columns of X.*7 is at fault"),
+        (["a", "b", "c"], "columns of X"),
+        (SimpleNamespace(graph=np.array([[0, -1, 0], [-1, 0, 0], [0, 0, 0]]), get_nodes=list), "without a direction.*pdag2dag"),
+        (SimpleNamespace(graph=np.zeros((2, 2)), get_nodes=list), "2 variables, X has 3"),
+        (np.zeros((3, 2)), "W_or_order has shape"),
+        (3.5, "networkx.DiGraph"),
+        ([0, 1, 1], "each of 0 ... 2 once"),
+    ],
+)
+def test_starts_that_cannot_be_are_named(start, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        polish(start, simulate(3, 2, rng=0).X)
 
 
 def test_same_seed_same_answer_and_data_are_left_alone() -> None:

@@ -11,7 +11,8 @@ it better. With the order fixed, the best weights are ordinary regressions; pair
 >>> shd(made.B, found.adjacency_), found.is_local_min_
 (0, True)
 
-**From a graph that you have.** Whatever made it, if it has no cycle (`first_dag` cuts the weakest edges until it has none):
+**From a graph that you have.** Whatever made it, if it has no cycle (`first_dag` cuts the weakest edges until it has none): a matrix, a
+data frame, a `networkx.DiGraph`, a graph of causal-learn, an expert's order of names:
 
 >>> from workingpapers.papers.topo import dagma, polish
 >>> small = simulate(10, 30, rng=2)

@@ -17,6 +17,7 @@ from ._nodewise import Custom, Lasso, Logistic, LogLikelihood, Nodewise
 from ._orders import KINDS, Acyclicity, Matrix, Order, as_order, check_choice
 from ._problem import LeastSquares, Problem
 from ._search import Found, Plan, Round, improves, search
+from ._starts import as_start
 
 LossName = Literal["l2", "logistic", "mlp"]
 PUBLISHED_LAMBDA1 = {"l2": 0.0, "logistic": 0.01, "mlp": 0.01}
@@ -277,7 +278,8 @@ def polish(W_or_order: Any, X: Any, **options: Any) -> TOPO:
     """Start from another method's graph or order and lower its loss; never raises it.
 
     Args:
-        W_or_order: weights `(d, d)` without a cycle (`first_dag` makes such), or an order `(d,)`.
+        W_or_order: weights `(d, d)` without a cycle (`first_dag` makes such), as array or as data frame over the columns of X; an order
+            `(d,)` of positions or of column names; a `networkx.DiGraph`; a graph of causal-learn without undirected edges.
         X: the samples, `(n, d)`.
         options: as for `TOPO`, `init` excepted. `n_restarts` > 1 adds random starts.
 
@@ -291,9 +293,9 @@ def polish(W_or_order: Any, X: Any, **options: Any) -> TOPO:
     True
 
     Raises:
-        ValueError: as `TOPO.fit`; W with a cycle, which is listed.
+        ValueError: as `TOPO.fit`; W with a cycle, which is listed; variables that are not those of X; undirected edges.
     """
     if "init" in options:
         raise ValueError("init: polish starts from W_or_order; use TOPO(init=...) for another start")
-    start = np.asarray(W_or_order)
-    return TOPO(init=square(start) if start.ndim == 2 else start, **options).fit(X)
+    names = list(X.columns) if hasattr(X, "columns") else list(range(np.shape(X)[1] if np.ndim(X) == 2 else 0))
+    return TOPO(init=as_start(W_or_order, names), **options).fit(X)
