@@ -6,7 +6,8 @@
 
 Chromium over its debugging protocol, without network throttling: server and browser share this machine. A visit is a new browser
 profile, so nothing is cached. Largest paint and shifts are read from the browser's own entries (the definitions of Core Web Vitals);
-blocked time is what tasks of over 50 ms take beyond 50 ms. Medians and worst of `--visits`. Exit code 1 when a goal is missed.
+blocked time is what tasks of over 50 ms take beyond 50 ms. `busy` is the processor time of the page's main thread, unslowed: the one
+figure that other work on the machine does not move. Medians and worst of `--visits`. Exit code 1 when a goal is missed.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class Visit:
     what: str
     shifts: float
     blocked: float
+    busy: float
     has_maths: bool
     foreign: set[str] = field(default_factory=set)
     complaints: list[str] = field(default_factory=list)
@@ -72,15 +74,17 @@ def visit(browser: Any, address: str, slower: int) -> Visit:
         page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
         page.on("pageerror", lambda e: complaints.append(str(e)))
         wire.send("Network.enable")
-        wire.send("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
+        page.add_init_script(WATCH)
+        wire.send("Performance.enable", {"timeDomain": "threadTicks"})
         wire.send("Emulation.setCPUThrottlingRate", {"rate": slower})
         page.goto(address, wait_until="load")
         page.wait_for_timeout(800)  # late shifts and long tasks; the largest paint is final when a person begins to act
         seen = page.evaluate("seen")
+        busy = {m["name"]: m["value"] for m in wire.send("Performance.getMetrics")["metrics"]}["TaskDuration"]
         maths = page.locator("code.math").count() > 0
         foreign = {urlsplit(u).netloc for u in asked.values() if not u.startswith("data:")} - {urlsplit(address).netloc}
         return Visit(sum(sizes.values()), len(asked), seen["first"] / 1e3, seen["paint"] / 1e3, seen["what"], seen["shifts"],
-                     seen["blocked"] / 1e3, maths, foreign, complaints)
+                     seen["blocked"] / 1e3, busy, maths, foreign, complaints)
     finally:
         context.close()
 
@@ -107,6 +111,7 @@ def measure(browser: Any, address: str, name: str, visits: int, slower: int) -> 
     print(f"{name:<26} {size / 1e3:6.1f} kB {requests:3} requests{' with maths' if maths else '':<11} "
           f"first {statistics.median(v.first for v in found):.2f} s  largest {statistics.median(largest):.2f} s (worst {max(largest):.2f}, "
           f"{found[0].what.lower() or '?'})  shifts {shifts:.4f}  blocked {1e3 * statistics.median(blocked):.0f} ms  "
+          f"busy {1e3 * statistics.median(v.busy for v in found):.0f} ms  "
           f"{'NOT MET: ' + ', '.join(missed) if missed else 'met'}", flush=True)
     return not missed
 
@@ -139,7 +144,9 @@ def site(home: Path) -> Iterator[str]:
         yield address
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        process.kill()
 
 
 def sentences() -> Iterator[str]:

@@ -8,6 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from workingpapers.hub import create_app
+from workingpapers.hub.problems import Problem
 from workingpapers.hub.site import MAX_QUEUED, WARMUP, WARMUP_PRIORITY
 from workingpapers.lab.store import RunRow
 
@@ -28,7 +29,9 @@ def test_an_equal_request_gets_the_same_run(client, lab):
     assert first.status_code == second.status_code == 202
     assert first.headers["location"] == second.headers["location"] == f"/api/v1/runs/{first.json()['run_id']}"
     assert ask(client, seeds=5).json()["run_id"] != first.json()["run_id"]
-    assert ask(client, scale="small").json()["run_id"] != first.json()["run_id"]
+    other, is_new = client.app.state.site.ask("coin", "more-is-better", "small")
+    assert is_new
+    assert other.run_id != first.json()["run_id"]
     assert len(rows(lab)) == 3
 
 
@@ -68,7 +71,7 @@ def test_the_limit_holds_when_all_ask_at_once(client, lab):
 
 
 @pytest.mark.parametrize(("over", "status"), [({"paper": "nobody"}, 404), ({"claim": "nothing"}, 404), ({"paper": "dice"}, 409),
-                                              ({"scale": "full"}, 422), ({"scale": "huge"}, 422), ({"seeds": 0}, 422),
+                                              ({"scale": "huge"}, 422), ({"seeds": 0}, 422),
                                               ({"seeds": 10**9}, 422),
                                               ({"points": ["os:system"]}, 422), ({"executor": "ray"}, 422), ({"paper": "../coin"}, 404)])
 def test_only_registered_claims_and_scales(client, lab, over, status):
@@ -76,6 +79,12 @@ def test_only_registered_claims_and_scales(client, lab, over, status):
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["detail"]
+    assert rows(lab) == []
+
+
+def test_a_scale_that_the_claim_lacks(client, lab):
+    with pytest.raises(Problem, match="can be tried at: smoke, small"):
+        client.app.state.site.ask("coin", "more-is-better", "full")
     assert rows(lab) == []
 
 

@@ -204,6 +204,7 @@ def test_a_run_whose_second_worker_dies_too_stays_lost_and_says_so(lab: Lab, ser
 def test_a_browser_whose_line_is_cut_thrice_misses_nothing(lab: Lab, proxy: Proxy, working: None, chromium: Any) -> None:  # noqa: F811
     run_id = ask(lab, seeds=12)
     page = chromium.new_context().new_page()
+    page.set_default_timeout(PATIENCE)
     page.add_init_script(RECORD)
     page.goto(f"{proxy.address}/runs/{run_id}")
     page.evaluate("window.stayed = true")

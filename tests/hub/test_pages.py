@@ -9,6 +9,9 @@ import re
 import pytest
 from lxml import html
 
+from workingpapers.hub.people.accounts import create_user
+from workingpapers.hub.people.signin import begin_signin
+from workingpapers.hub.tokens import SESSION_COOKIE
 from workingpapers.lab.store import FileRow
 
 from .conftest import check
@@ -209,7 +212,12 @@ def test_order_filter_and_days(client):
     assert "Friday, 26 December 2025" in client.get("/").text
 
 
-def test_buttons_carry_the_expected_time(client, add_run):
+def test_buttons_carry_the_expected_time(client, lab, add_run):
+    """To a runner: without the role there is no button for a larger scale."""
+    with lab.store.writing() as session:
+        runner = create_user(session, handle="rita", role="runner", created_by="test")
+        client.cookies.set(SESSION_COOKIE, begin_signin(session, runner, "a browser"))
+
     def buttons():
         return [" ".join(b.text_content().split()) for b in
                 tree_of(client.get("/claims/coin/more-is-better")).xpath("//form[@action='/runs']//button")]

@@ -301,6 +301,7 @@ def test_every_page_is_accessible_fits_and_follows_the_theme(who, full, chromium
     context = chromium.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
     if who == "admin":
         context.add_cookies([{"name": SESSION_COOKIE, "value": cookie, "url": address}])
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     for route, paths in PAGES.items():
         for path in () if route in (SIGNED_OUT_ALONE if who == "admin" else SIGNED_IN_ALONE) else paths:

@@ -15,7 +15,7 @@ import pytest
 from workingpapers.lab import Lab
 
 from .people.conftest import new_paper
-from .test_browser import chromium  # noqa: F401 - a fixture
+from .test_browser import PATIENCE, chromium  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.needs("chromium", "playwright"), pytest.mark.slow]
 
@@ -87,6 +87,7 @@ def log(chromium: Any) -> Iterator[Callable[[], Log]]:  # noqa: F811
 
     def make() -> Log:
         contexts.append(chromium.new_context(viewport={"width": 1280, "height": 900}))
+        contexts[-1].set_default_timeout(PATIENCE)
         return Log(contexts[-1].new_page())
 
     yield make

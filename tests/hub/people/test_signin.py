@@ -235,10 +235,17 @@ def test_the_first_link_makes_the_admin_once(person, lab, shut):
 
 
 def test_a_local_site_is_open_until_the_first_account(lab, person):
-    run = {"slug": "coin", "claim": "more-is-better", "scale": "small"}
+    """For smoke runs: larger ones need the role runner here as everywhere."""
+    run = {"slug": "coin", "claim": "more-is-better", "scale": "smoke"}
     app = create_app(lab=lab, local=True)
     visitor = person(app=app)
     assert visitor.post("/runs", **run).status_code == 303
+    assert visitor.post("/runs", **run | {"scale": "small"}).status_code == 401
+    assert visitor.client.post("/api/v1/runs", json={"paper": "coin", "claim": "more-is-better", "scale": "small"}).status_code == 401
+    shown = visitor.get("/papers/coin").text
+    assert 'value="smoke"' in shown
+    assert 'value="small"' not in shown
+    assert "Larger scales need an account" in shown
     for headers in ({"x-forwarded-for": "192.0.2.1"}, {"forwarded": "for=192.0.2.1"}):  # a proxy stands in front: it is not local
         assert visitor.client.post("/runs", data={"token": visitor.form_token, **run}, headers=headers).status_code == 401
     assert visitor.post("/votes", paper="x").status_code == 401

@@ -17,10 +17,11 @@ _RUNNER: frozenset[Action] = _READER | {"run"}
 _EDITOR: frozenset[Action] = _RUNNER | {"edit"}
 GRANTS: dict[str, frozenset[Action]] = {"reader": _READER, "runner": _RUNNER, "editor": _EDITOR, "admin": _EDITOR | {"admin"}}
 
-LOCAL: frozenset[Action] = frozenset({"smoke", "run"})
+LOCAL: frozenset[Action] = frozenset({"smoke"})
 """What a visitor without an account may do while the site is one person's own: it listens on this machine only and nobody
-has an account yet (`Site.is_open`). Whoever can reach it then can type `workingpapers run` just as well, so runs ask for
-no sign-in. It ends with the first account."""
+has an account yet (`Site.is_open`). Smoke runs take seconds, so they ask for no sign-in. Larger ones need the role runner
+here as everywhere: a machine may have other users, who reach its loopback too, and the link that `serve` prints makes the
+owner's account. It ends with that account."""
 
 Scope = Literal["read", "vote", "comment", "run", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
