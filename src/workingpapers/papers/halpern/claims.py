@@ -156,7 +156,7 @@ def beside_extragradient(checks: Sequence[Check]) -> str:
 
 GAME_TOL = {"smoke": 5e-3, "small": 1e-3, "full": 1e-3}
 GAME_FACTORS = {"smoke": (1.0, 4.0, 16.0), "small": (1.0, 2.0, 4.0, 8.0, 16.0), "full": (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)}
-GAME_PASSES = {"smoke": 1_000, "small": 2_000, "full": 5_000}
+GAME_PASSES = {"smoke": 1_000, "small": 6_000, "full": 12_000}
 GAMES = at(smoke=[PolicemanBurglar(60)], small=[PolicemanBurglar(200)], full=[PolicemanBurglar(500)])
 
 
