@@ -213,6 +213,10 @@ def test_a_function_that_means_instead_of_sums_is_told_so() -> None:
     F = FunctionOperator(lambda i, u: u - 1.0, n=5, dim=2)
     with pytest.raises(ValueError, match="looks like the mean"):
         solve(F, np.zeros(2), method="vr_halpern")
+    # One forgotten len(idx), on a part that is zero at the start.
+    F = FunctionOperator.min_max(lambda i, x, y: len(i) * (x - 1) + y, lambda i, x, y: len(i) * (x - y), n=5, dim_x=2, dim_y=2)
+    with pytest.raises(ValueError, match="does not sum"):
+        solve(F, np.zeros(4), method="vr_halpern_pp")
 
 
 # ---------------------------------------------------------------- warnings and errors

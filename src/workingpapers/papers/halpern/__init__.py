@@ -26,6 +26,7 @@ What is where:
   write an operator class.
 - `MatrixGame`, `QuadraticSaddle`, `AffineOperator`, `LeastSquares`, `RobustRegression`, `LogisticGame`, `ProjectionSum` (with
   `Subspace`, `Halfspace`, `Ball`): ready ones, dense or sparse, whose steps run compiled.
+- `Problem(F, G, u0)`: what a workload of one's own gives, for `workingpapers run halpern matrix-game --point module:object`.
 - `Resolvent`: simplex, box, ball, l1, products, or one's own. `CountingOperator`: an independent count.
 
 Where it does not help: one term is as large as all of them together (each touches coordinates of its own), n is small, or the
@@ -41,6 +42,7 @@ from ._constants import default_step
 from ._data import LeastSquares, LogisticGame, RobustRegression
 from ._feasibility import Ball, Halfspace, ProjectionSum, Subspace
 from ._operators import CountingOperator, FiniteSum, FiniteSumOperator, FunctionOperator
+from ._problems import Problem
 from ._resolvents import Resolvent, project_simplex
 from ._run import DivergenceError, History, MonotonicityWarning, Step, residual
 from ._solve import Result, solve
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     from ._torch import TorchOperator
 
 __all__ = ["AffineOperator", "Ball", "CountingOperator", "DivergenceError", "FiniteSum", "FiniteSumOperator", "FunctionOperator",
-           "Halfspace", "History", "LeastSquares", "LogisticGame", "MatrixGame", "MonotonicityWarning", "ProjectionSum",
+           "Halfspace", "History", "LeastSquares", "LogisticGame", "MatrixGame", "MonotonicityWarning", "Problem", "ProjectionSum",
            "QuadraticSaddle", "Resolvent", "Result", "RobustRegression", "Step", "Subspace", "TorchOperator", "Tuning",
            "default_step", "project_simplex", "residual", "solve", "tune"]
 

@@ -151,5 +151,5 @@ class Run:
                 self._has_warned = True
                 text = (f"F is not monotone between two points of this run: <F(u) - F(v), u - v> = {product:.3g}; "
                         "no guarantee holds (a game's maximising player needs the sign turned; .pair of this warning holds u and v)")
-                warnings.warn(MonotonicityWarning(text, u.copy(), v.copy()), stacklevel=5)
+                warnings.warn(MonotonicityWarning(text, u.copy(), v.copy()), stacklevel=6)
         self._before = (u.copy(), at_u.copy())

@@ -1,5 +1,7 @@
 """How the claims of variance-reduced Halpern iteration are tried.
 
+A user's own point for the command's `--point` is a `Workload` whose `load(rng)` gives a `Problem(F, G, u0)`.
+
 Every arm is tuned alike: it is told its Lipschitz constants divided by each factor of one grid, and counts at its best factor, with
 draws other than those it was tuned with. An arm that misses the target within the budget counts with the whole budget.
 """
@@ -34,6 +36,7 @@ from workingpapers.claims import (
 )
 
 from . import _kernels  # noqa: F401  (numba is read once, by the process that trials are forked from)
+from ._affine import MatrixGame
 from ._problems import DiabetesRows, GaussianRows, OuyangXu, PolicemanBurglar, Problem, Subspaces
 from ._solve import solve
 from ._tune import Tuning, tune
@@ -114,14 +117,14 @@ def quiet_solve(problem: Problem, arm: dict[str, Any], **more: Any) -> Any:
                          value("isotropic_saving", PAGE, name="no saving on normal rows") < 1, title="beside the verdict")))
 def sqrt_n_saving(trial: Trial) -> dict[str, float]:
     """Evaluations to a residual of 1e-3, and how many times fewer than the deterministic method's, tuned over the same grid."""
-    point = trial.point
-    problem, arm = point.load(trial.rng), trial.arm.build()
-    if arm["method"] == "stochastic_halpern" and point.n > 1_024:
+    problem, arm = trial.point.load(trial.rng), trial.arm.build()
+    if arm["method"] == "stochastic_halpern" and problem.F.n > 1_024:
         return {}  # many evaluations, all compiled one by one: shown at the smaller n
-    out = at_best_step(trial, problem, arm, 1.0)
+    L = problem.F.avg_lipschitz()
+    out = at_best_step(trial, problem, arm, L)
     if arm["method"] == "vr_halpern":
-        out["saving"] = at_best_step(trial, problem, {"method": "halpern"}, 1.0)["calls"] / out["calls"]
-        if point.n == max(p.n for p in sqrt_n_saving.part("sqrt_n_saving").points[trial.scale]):
+        out["saving"] = at_best_step(trial, problem, {"method": "halpern"}, L)["calls"] / out["calls"]
+        if problem.F.n >= max(p.n for p in sqrt_n_saving.part("sqrt_n_saving").points[trial.scale]):
             out["saving_at_most_terms"] = out["saving"]
     return out
 
@@ -271,13 +274,15 @@ def residual_certificate(trial: Trial) -> dict[str, float]:
 
 
 def recomputed(problem: Problem, u: Any) -> float:
-    """The residual from the definition: terms one by one, projections on simplices by bisection."""
+    """The residual from the definition: terms one by one, a game's projections on simplices by bisection."""
     F = problem.F
     mean = np.sum([F.batch(np.array([i]), u) for i in range(F.n)], axis=0) / F.n
     if problem.G is None:
         return float(np.sqrt(np.sum(mean**2)))
-    cut = F.shape[1]
     moved = u - mean
+    if not isinstance(F, MatrixGame):
+        return float(np.sqrt(np.sum((u - problem.G(moved)) ** 2)))
+    cut = F.shape[1]
     return float(np.sqrt(np.sum((u - np.concatenate([by_bisection(moved[:cut]), by_bisection(moved[cut:])])) ** 2)))
 
 
