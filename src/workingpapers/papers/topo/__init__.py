@@ -6,7 +6,7 @@ it better. With the order fixed, the best weights are ordinary regressions; pair
 **From data.** A scikit-learn estimator over an array or a data frame `(n, d)`:
 
 >>> from workingpapers.papers.topo import TOPO, shd, simulate
->>> made = simulate(30, 60, "ER", "gumbel", n=1_000, rng=1)
+>>> made = simulate(30, 30, "ER", "gumbel", n=1_000, rng=1)
 >>> found = TOPO(random_state=0).fit(made.X)
 >>> shd(made.B, found.adjacency_), found.is_local_min_
 (0, True)

@@ -23,7 +23,8 @@ class _MostOfPoints(Rule):
     def check(self, results: Results, group: tuple[str, ...] = ()) -> tuple[Verdict, list[Check]]:
         inner, found = (*group, f"{100 * self.share:g} % of points"), []
         for leaf in self.inside:
-            points = [p for p in results.points() if p in leaf.carried_by(results)]
+            tried = [{point for _, point in results.expected(leaf.metric, arm)} for arm in leaf.arms()]
+            points = [p for p in results.points() if all(p in where for where in tried)]  # settings in which both were tried
             for k, point in enumerate(points):
                 found.append(replace(leaf.at_point(point), is_headline=leaf.is_headline and k == 0).check(results, inner))
             if not points:

@@ -75,7 +75,7 @@ class TOPO(BaseEstimator):  # type: ignore[misc,unused-ignore]
         Deng, Bello, Aragam, Ravikumar. Optimizing NOTEARS Objectives via Topological Swaps. ICML 2023. Algorithms 1 and 2.
 
     >>> from workingpapers.papers.topo import TOPO, shd, simulate
-    >>> made = simulate(20, 40, rng=0)
+    >>> made = simulate(20, 20, rng=0)
     >>> found = TOPO(random_state=0).fit(made.X)
     >>> shd(made.B, found.adjacency_), found.is_local_min_
     (0, True)
