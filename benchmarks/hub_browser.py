@@ -58,7 +58,7 @@ class Visit:
     shifts: float
     blocked: float
     busy: float
-    has_maths: bool
+    has_maths: bool  # what typesets formulas was fetched
     foreign: set[str] = field(default_factory=set)
     complaints: list[str] = field(default_factory=list)
 
@@ -67,6 +67,7 @@ def visit(browser: Any, address: str, slower: int) -> Visit:
     """Open a page in a browser that has never seen the site."""
     context = browser.new_context(viewport={"width": 412, "height": 823}, device_scale_factor=1.75, is_mobile=True)
     try:
+        context.set_default_timeout(180_000)
         page, sizes, asked, complaints = context.new_page(), {}, {}, []
         wire = context.new_cdp_session(page)
         wire.on("Network.requestWillBeSent", lambda e: asked.update({e["requestId"]: e["request"]["url"]}))
@@ -81,7 +82,7 @@ def visit(browser: Any, address: str, slower: int) -> Visit:
         page.wait_for_timeout(800)  # late shifts and long tasks; the largest paint is final when a person begins to act
         seen = page.evaluate("seen")
         busy = {m["name"]: m["value"] for m in wire.send("Performance.getMetrics")["metrics"]}["TaskDuration"]
-        maths = page.locator("code.math").count() > 0
+        maths = any("/katex/" in u for u in asked.values())
         foreign = {urlsplit(u).netloc for u in asked.values() if not u.startswith("data:")} - {urlsplit(address).netloc}
         return Visit(sum(sizes.values()), len(asked), seen["first"] / 1e3, seen["paint"] / 1e3, seen["what"], seen["shifts"],
                      seen["blocked"] / 1e3, busy, maths, foreign, complaints)

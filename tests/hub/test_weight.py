@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
+from workingpapers.hub.shelf.lists import PER_PAGE
 from workingpapers.lab import Lab
 
 from .people.conftest import new_paper
@@ -102,7 +103,7 @@ def test_a_first_visit_is_light(formulas: list[str], lab: Lab, served: str, log:
     for path in ("/", "/papers/date/2025-12-27"):
         one = log()
         size, requests = one.read(served + path)
-        assert one.page.locator("article").count() == 36
+        assert one.page.locator("article").count() == PER_PAGE
         most = MOST_BYTES + (MOST_FOR_MATHS if formulas else 0)
         told = "\n".join(f"{size:8.0f} {url}" for size, url in sorted(one.fetched, reverse=True))
         assert size <= most, f"{path}: {size:.0f} bytes\n{told}"

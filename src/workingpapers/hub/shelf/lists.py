@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from .. import words
 from ..tables import PaperRow
 
-PER_PAGE = 36  # a page with its script and style stays under 60 kB on the wire
+PER_PAGE = 32  # with real abstracts a page, its script and its style stay under 60 kB on the wire
 Kind = Literal["date", "week", "month"]
 
 
