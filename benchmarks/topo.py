@@ -52,6 +52,13 @@ def seconds(call: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
+def in_turn(*calls: Callable[[], object], repeats: int = 3) -> list[float]:
+    """Median processor seconds of each call, run in turn after one run that counts for nothing."""
+    for call in calls:
+        call()
+    return [float(np.median(x)) for x in zip(*([seconds(call) for call in calls] for _ in range(repeats)))]
+
+
 # ---------------------------------------------------------------- scoring swaps
 
 
@@ -78,10 +85,9 @@ def swaps() -> None:
         exchanged = np.tile(order, (len(a), 1))
         exchanged[np.arange(len(a)), a], exchanged[np.arange(len(a)), b] = order[b], order[a]
         some = np.random.default_rng(1).choice(len(a), size=min(len(a), 400 // d), replace=False)
-        timings = side_by_side({"all": partial(swap_deltas, S, order, pairs), "full": partial(kernel.scores, S, exchanged),
-                                "lstsq": lambda X=X, o=order, a=a, b=b, s=some: [regressions(X, o, int(a[k]), int(b[k])) for k in s]},
-                               repeats=3)
-        ours, full, each = timings["all"].median, timings["full"].median, timings["lstsq"].median * len(a) / len(some)
+        ours, full, part = in_turn(partial(swap_deltas, S, order, pairs), partial(kernel.scores, S, exchanged),
+                                   lambda X=X, o=order, a=a, b=b, s=some: [regressions(X, o, int(a[k]), int(b[k])) for k in s])
+        each = part * len(a) / len(some)
         deltas = swap_deltas(S, order, pairs)
         apart = max(abs(deltas[k] - regressions(X, order, int(a[k]), int(b[k]))) for k in some) / order_score(S, order)
         row(f"all {len(a):,} swaps of {d} variables / a factorisation each", f"{ours * 1e3:.2f} ms", f"{full * 1e3:.1f} ms",
