@@ -60,48 +60,39 @@ def terms(kind: int, n: int, rows: Array | None = None, other: Array | None = No
                  no if members is None else members, indptr, indices, values, nothing if vec is None else vec, float(scale), float(extra))
 
 
-# ---------------------------------------------------------------- rows
+# ---------------------------------------------------------------- rows, dense and sparse
 
 
 @numba.njit(fastmath=FAST, cache=True)  # type: ignore[untyped-decorator,unused-ignore]
-def _dot(T: Terms, i: int, u: Array) -> float:
-    """Row i times the head of u."""
-    s = 0.0
-    if T.is_sparse:
-        for k in range(T.indptr[i], T.indptr[i + 1]):
-            s += T.values[k] * u[T.indices[k]]
-    else:
-        row = T.rows[i]
-        for k in range(row.shape[0]):
-            s += row[k] * u[k]
-    return s
-
-
-@numba.njit(fastmath=FAST, cache=True)  # type: ignore[untyped-decorator,unused-ignore]
-def _dot_diff(T: Terms, i: int, u: Array, v: Array) -> float:
+def _dot_dense(rows: Array, i: int, u: Array, v: Array) -> float:
     """Row i times the head of u - v."""
     s = 0.0
-    if T.is_sparse:
-        for k in range(T.indptr[i], T.indptr[i + 1]):
-            j = T.indices[k]
-            s += T.values[k] * (u[j] - v[j])
-    else:
-        row = T.rows[i]
-        for k in range(row.shape[0]):
-            s += row[k] * (u[k] - v[k])
+    for k in range(rows.shape[1]):
+        s += rows[i, k] * (u[k] - v[k])
     return s
 
 
 @numba.njit(fastmath=FAST, cache=True)  # type: ignore[untyped-decorator,unused-ignore]
-def _add_row(T: Terms, i: int, t: float, out: Array) -> None:
+def _add_dense(rows: Array, i: int, t: float, out: Array) -> None:
     """out += t * row i."""
-    if T.is_sparse:
-        for k in range(T.indptr[i], T.indptr[i + 1]):
-            out[T.indices[k]] += t * T.values[k]
-    else:
-        row = T.rows[i]
-        for k in range(row.shape[0]):
-            out[k] += t * row[k]
+    for k in range(rows.shape[1]):
+        out[k] += t * rows[i, k]
+
+
+@numba.njit(fastmath=FAST, cache=True)  # type: ignore[untyped-decorator,unused-ignore]
+def _dot_sparse(indptr: Ints, indices: Ints, values: Array, i: int, u: Array, v: Array) -> float:
+    """Row i times the head of u - v."""
+    s = 0.0
+    for k in range(indptr[i], indptr[i + 1]):
+        s += values[k] * (u[indices[k]] - v[indices[k]])
+    return s
+
+
+@numba.njit(fastmath=FAST, cache=True)  # type: ignore[untyped-decorator,unused-ignore]
+def _add_sparse(indptr: Ints, indices: Ints, values: Array, i: int, t: float, out: Array) -> None:
+    """out += t * row i."""
+    for k in range(indptr[i], indptr[i + 1]):
+        out[indices[k]] += t * values[k]
 
 
 @numba.njit(fastmath=FAST, cache=True)  # type: ignore[untyped-decorator,unused-ignore]
@@ -115,51 +106,89 @@ def _loss_and_slope(z: float) -> tuple[float, float]:
 
 
 @numba.njit(fastmath=FAST, cache=True)  # type: ignore[untyped-decorator,unused-ignore]
-def _add_difference(T: Terms, i: int, u: Array, v: Array, t: float, out: Array) -> None:
-    """out += t (F_i(u) - F_i(v))."""
-    if T.kind == COLUMNS:
-        for k in range(T.cuts[i], T.cuts[i + 1]):
-            j = T.members[k]
-            _add_row(T, j, t * T.n * (u[j] - v[j]), out)
-    elif T.kind == GAME:
-        m, n = T.rows.shape
-        if i < m:
-            a, s = T.rows[i], t * T.n * (u[n + i] - v[n + i])
-            for k in range(n):
-                out[k] += s * a[k]
-        if i < n:
-            c, s = T.other[i], t * T.n * (u[i] - v[i])
-            for k in range(m):
-                out[n + k] -= s * c[k]
-    elif T.kind == SQUARES:
-        _add_row(T, i, t * _dot_diff(T, i, u, v), out)
-    elif T.kind == SUBSPACES:
-        d, row = u.shape[0], T.rows[i]
+def _add_differences(T: Terms, idx: Ints, weights: Array, scale: float, u: Array, v: Array, out: Array) -> None:
+    """out += scale * sum over idx of weights (F_i(u) - F_i(v)).
+
+    Takes the whole batch, and its arrays out of the tuple first: a call a term would cost more than a row of a few hundred numbers.
+    """
+    rows, other, indptr, indices, values = T.rows, T.other, T.indptr, T.indices, T.values
+    n, d, dense = T.n, u.shape[0], not T.is_sparse
+    for b in range(idx.shape[0]):
+        i, t = idx[b], scale * weights[b]
+        if T.kind == SQUARES:
+            if dense:
+                _add_dense(rows, i, t * _dot_dense(rows, i, u, v), out)
+            else:
+                _add_sparse(indptr, indices, values, i, t * _dot_sparse(indptr, indices, values, i, u, v), out)
+        elif T.kind == COLUMNS:
+            for k in range(T.cuts[i], T.cuts[i + 1]):
+                j = T.members[k]
+                if dense:
+                    _add_dense(rows, j, t * n * (u[j] - v[j]), out)
+                else:
+                    _add_sparse(indptr, indices, values, j, t * n * (u[j] - v[j]), out)
+        elif T.kind == GAME:
+            m, c = rows.shape
+            if i < m:
+                _add_dense(rows, i, t * n * (u[c + i] - v[c + i]), out)
+            if i < c:
+                _add_dense(other, i, -t * n * (u[i] - v[i]), out[c:])
+        elif T.kind == SUBSPACES:
+            _add_subspace(rows, i, t, u, v, out)
+        elif T.kind == ROBUST:
+            p = d - n + i
+            dp = u[p] - v[p]
+            if dense:
+                margin = _dot_dense(rows, i, u, v)
+                _add_dense(rows, i, t * dp, out)
+            else:
+                margin = _dot_sparse(indptr, indices, values, i, u, v)
+                _add_sparse(indptr, indices, values, i, t * dp, out)
+            out[p] += t * (T.scale * dp - margin)
+        else:
+            _add_logistic(T, i, t, u, v, out)
+
+
+@numba.njit(fastmath=FAST, cache=True)  # type: ignore[untyped-decorator,unused-ignore]
+def _add_subspace(rows: Array, i: int, t: float, u: Array, v: Array, out: Array) -> None:
+    """out += t (I - B B')(u - v), B' row by row in row i."""
+    d = u.shape[0]
+    for k in range(d):
+        out[k] += t * (u[k] - v[k])
+    for r in range(rows.shape[1] // d):
+        s = 0.0
         for k in range(d):
-            out[k] += t * (u[k] - v[k])
-        for r in range(row.shape[0] // d):
-            s = 0.0
-            for k in range(d):
-                s += row[r * d + k] * (u[k] - v[k])
-            s *= t
-            for k in range(d):
-                out[k] -= s * row[r * d + k]
-    elif T.kind == ROBUST:
-        p = u.shape[0] - T.n + i
-        dp = u[p] - v[p]
-        margin = _dot_diff(T, i, u, v)
-        _add_row(T, i, t * dp, out)
-        out[p] += t * (T.scale * dp - margin)
+            s += rows[i, r * d + k] * (u[k] - v[k])
+        s *= t
+        for k in range(d):
+            out[k] -= s * rows[i, r * d + k]
+
+
+@numba.njit(fastmath=FAST, cache=True)  # type: ignore[untyped-decorator,unused-ignore]
+def _add_logistic(T: Terms, i: int, t: float, u: Array, v: Array, out: Array) -> None:
+    """out += t (F_i(u) - F_i(v)) of the logistic game; not affine, so both points are looked at."""
+    d = u.shape[0] - T.n
+    at_u, at_v = 0.0, 0.0
+    if T.is_sparse:
+        for k in range(T.indptr[i], T.indptr[i + 1]):
+            at_u += T.values[k] * u[T.indices[k]]
+            at_v += T.values[k] * v[T.indices[k]]
     else:
-        d = u.shape[0] - T.n
-        loss_u, slope_u = _loss_and_slope(_dot(T, i, u))
-        loss_v, slope_v = _loss_and_slope(_dot(T, i, v))
-        _add_row(T, i, t * T.n * (u[d + i] * slope_u - v[d + i] * slope_v), out)
         for k in range(d):
-            out[k] += t * T.scale * (u[k] - v[k])
-        for k in range(d, u.shape[0]):
-            out[k] += t * T.extra * (u[k] - v[k])
-        out[d + i] -= t * T.n * (loss_u - loss_v)
+            at_u += T.rows[i, k] * u[k]
+            at_v += T.rows[i, k] * v[k]
+    loss_u, slope_u = _loss_and_slope(at_u)
+    loss_v, slope_v = _loss_and_slope(at_v)
+    s = t * T.n * (u[d + i] * slope_u - v[d + i] * slope_v)
+    if T.is_sparse:
+        _add_sparse(T.indptr, T.indices, T.values, i, s, out)
+    else:
+        _add_dense(T.rows, i, s, out)
+    for k in range(d):
+        out[k] += t * T.scale * (u[k] - v[k])
+    for k in range(d, u.shape[0]):
+        out[k] += t * T.extra * (u[k] - v[k])
+    out[d + i] -= t * T.n * (loss_u - loss_v)
 
 
 @numba.njit(fastmath=FAST, cache=True)  # type: ignore[untyped-decorator,unused-ignore]
@@ -169,10 +198,12 @@ def _add_constant(T: Terms, i: int, t: float, out: Array) -> None:
         for k in range(T.vec.shape[0]):
             out[k] += t * T.vec[k]
     elif T.kind == SQUARES:
-        _add_row(T, i, -t * T.vec[i], out)
+        if T.is_sparse:
+            _add_sparse(T.indptr, T.indices, T.values, i, -t * T.vec[i], out)
+        else:
+            _add_dense(T.rows, i, -t * T.vec[i], out)
     elif T.kind == SUBSPACES:
-        for k in range(T.other.shape[1]):
-            out[k] += t * T.other[i, k]
+        _add_dense(T.other, i, t, out)
     elif T.kind == ROBUST:
         out[out.shape[0] - T.n + i] += t * T.vec[i]
     else:
@@ -255,8 +286,7 @@ def _project_simplex(x: Array, radius: float) -> None:
 @numba.njit(cache=True)  # type: ignore[untyped-decorator,unused-ignore]
 def differences(T: Terms, idx: Ints, weights: Array, u: Array, v: Array, out: Array) -> None:
     """out += sum over idx of `weights (F_i(u) - F_i(v))`."""
-    for j in range(idx.shape[0]):
-        _add_difference(T, idx[j], u, v, weights[j], out)
+    _add_differences(T, idx, weights, 1.0, u, v, out)
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator,unused-ignore]
@@ -270,8 +300,7 @@ def page_chunk(T: Terms, J: ResolventData, u0: Array, u: Array, v: Array, k: int
             new[c] = lam * u0[c] + (1.0 - lam) * u[c] - eta * v[c]
         _resolve(J, new, eta)
         if t < idx.shape[0]:
-            for j in range(idx.shape[1]):
-                _add_difference(T, idx[t, j], new, u, weights[t, j], v)
+            _add_differences(T, idx[t], weights[t], 1.0, new, u, v)
         u[:] = new
 
 
@@ -283,8 +312,7 @@ def svrg_chunk(T: Terms, J: ResolventData, u0: Array, u: Array, w: Array, at_w: 
     for t in range(idx.shape[0]):
         lam = anchor / (k + t + 2.0 * anchor)
         v[:] = at_w
-        for j in range(idx.shape[1]):
-            _add_difference(T, idx[t, j], u, w, weights[t, j], v)
+        _add_differences(T, idx[t], weights[t], 1.0, u, w, v)
         for c in range(u.shape[0]):
             u[c] = lam * u0[c] + (1.0 - lam) * u[c] - eta * v[c]
         _resolve(J, u, eta)
@@ -298,8 +326,8 @@ def plain_chunk(T: Terms, J: ResolventData, u0: Array, u: Array, k: int, eta: fl
     for t in range(idx.shape[0]):
         lam = anchor / (k + t + 2.0 * anchor)
         v[:] = 0.0
+        _add_differences(T, idx[t], weights[t], 1.0, u, zero, v)
         for j in range(idx.shape[1]):
-            _add_difference(T, idx[t, j], u, zero, weights[t, j], v)
             _add_constant(T, idx[t, j], weights[t, j], v)
         for c in range(u.shape[0]):
             u[c] = lam * u0[c] + (1.0 - lam) * u[c] - eta * v[c]
@@ -317,8 +345,7 @@ def forb_chunk(T: Terms, J: ResolventData, w: Array, w_before: Array, at_w: Arra
     for t in range(idx.shape[0]):
         ref = w_before if t == 0 else w
         diff[:] = 0.0
-        for j in range(idx.shape[1]):
-            _add_difference(T, idx[t, j], v, ref, weights[t, j] * c, diff)
+        _add_differences(T, idx[t], weights[t], c, v, ref, diff)
         for k in range(d):
             v[k] = alpha * v[k] + (1.0 - alpha) * w[k] - gamma * (at_w[k] + diff[k] + v[k] - ref[k])
         _resolve(J, v, gamma * c)
@@ -334,8 +361,7 @@ def eg_chunk(T: Terms, J: ResolventData, w: Array, at_w: Array, z: Array, total:
             centre[k] = alpha * z[k] + (1.0 - alpha) * w[k] - tau * at_w[k]
             half[k] = centre[k]
         _resolve(J, half, tau)
-        for j in range(idx.shape[1]):
-            _add_difference(T, idx[t, j], half, w, -tau * weights[t, j], centre)
+        _add_differences(T, idx[t], weights[t], -tau, half, w, centre)
         z[:] = centre
         _resolve(J, z, tau)
         for k in range(d):
