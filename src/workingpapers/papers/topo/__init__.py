@@ -21,8 +21,8 @@ data frame, a `networkx.DiGraph`, a graph of causal-learn, an expert's order of 
 True
 
 A lower loss is not the true graph. Least squares with equal weights finds it where all noises have one variance; on standardised data
-that says little (`equal_variance=False` with `lambda1` there), and on raw data sorting by variance does nearly as well:
-`varsortability` and `sort_n_regress` tell.
+that says little (`equal_variance=False` with `lambda1` there), and on raw data the variances give much of the order away:
+`varsortability` and `sort_n_regress` tell how much.
 
 What is where:
 
