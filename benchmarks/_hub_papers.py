@@ -3,8 +3,9 @@
 Recipe, for each record that is made: a category is drawn as often as it comes first in the sample, and two real papers of it. The
 title is the first half of one title's words and the second half of the other's; the abstract alternates their sentences; authors
 are those of the first with the last one of the second; the day is that of the first; the id has a number that arXiv has not
-reached in that month. So words, lengths, formulas and names come as often, and in such company, as in real papers. Its vector is
-the mean of the vectors of its two sources with a little noise (0.02 a coordinate), brought to unit length.
+reached in that month. So words, lengths, formulas and names come as often, and in such company, as in real papers. Both are drawn
+from the papers whose vectors are known. Its vector is the mean of the vectors of its two sources with a little noise (0.02 a
+coordinate), brought to unit length; a real paper that was not embedded gets one from two others of its category in the same way.
 """
 
 from __future__ import annotations
@@ -56,12 +57,28 @@ def made(sample: list[Row], count: int, seed: int = 0) -> Iterator[tuple[Row, st
         yield row, a["id"], b["id"]
 
 
+def neighbours(sample: list[Row], embedded: list[Row], seed: int = 1) -> dict[str, tuple[str, str]]:
+    """Two embedded papers of the same category for each real paper that was not embedded."""
+    rng = np.random.default_rng(seed)
+    by_category: dict[str, list[str]] = defaultdict(list)
+    for row in embedded:
+        by_category[row["categories"][0]].append(row["id"])
+    there, everyone = {row["id"] for row in embedded}, [row["id"] for row in embedded]
+    found = {}
+    for row in sample:
+        if row["id"] not in there:
+            a, b = rng.choice(by_category.get(row["categories"][0], everyone), 2)
+            found[row["id"]] = (str(a), str(b))
+    return found
+
+
 def vectors_of_sample(path: Path) -> tuple[dict[str, int], NDArray[np.float32]]:
     """Cached vectors: `papers-sample.npy` and `papers-sample.ids` in a folder, or parts that are not joined yet."""
     if (path / "papers-sample.npy").exists():
         ids = (path / "papers-sample.ids").read_text().split()
         return {name: i for i, name in enumerate(ids)}, np.load(path / "papers-sample.npy")
-    loaded = [np.load(p) for p in sorted((path / "parts").glob("[0-9r]*.npz"))]
+    folder = path / "parts" if (path / "parts").is_dir() else path
+    loaded = [np.load(p) for p in sorted(folder.glob("[0-9r]*.npz"))]
     ids = [str(i) for part in loaded for i in part["ids"]]
     return {name: i for i, name in enumerate(ids)}, np.concatenate([part["vectors"] for part in loaded])
 

@@ -115,6 +115,9 @@ def measure(name: str, path: Path) -> tuple[int, float, float, float]:
 
 
 def main() -> None:
+    if len(sys.argv) < 2:
+        print("needs a file of papers: python benchmarks/hub_ingest.py PAPERS.jsonl[.gz]")
+        return
     path = Path(sys.argv[1])
     print(f"{'job':<28}{'papers':>8}{'papers/CPU-s':>14}{'papers/s':>10}{'peak MB':>9}")
     for name in JOBS:

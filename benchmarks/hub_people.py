@@ -1,6 +1,6 @@
 """People at once: 50 who vote, tag and comment beside 10 who read, for a minute, over sockets of this machine.
 
-    python benchmarks/hub_people.py                                     # SQLite, one web worker
+    python benchmarks/hub_people.py --database sqlite                   # one web worker
     python benchmarks/hub_people.py --database postgresql+psycopg://... --web 2
     python benchmarks/hub_people.py --database pgserver --web 2         # a PostgreSQL of its own, from the package pgserver
 
@@ -148,7 +148,7 @@ def wrong_papers() -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--database", default="", help="SQLAlchemy URL, or pgserver")
+    parser.add_argument("--database", default="", help="SQLAlchemy URL, sqlite, or pgserver")
     parser.add_argument("--web", type=int, default=1)
     parser.add_argument("--writers", type=int, default=50)
     parser.add_argument("--readers", type=int, default=10)
@@ -159,8 +159,11 @@ def main() -> int:
     if given.web_worker:
         web(given.web_worker)
         return 0
+    if not given.database:
+        print("needs a database and some minutes: python benchmarks/hub_people.py --database sqlite, or --database pgserver --web 2")
+        return 0
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        database = given.database
+        database = given.database if given.database != "sqlite" else ""
         if database == "pgserver":
             import pgserver
 

@@ -237,6 +237,9 @@ def embedding(store: Store, count: int) -> None:
 
 
 def main() -> None:
+    if len(sys.argv) < 2:
+        print("needs a data directory with papers and vectors: python benchmarks/hub_search.py HOME [--speed]")
+        return
     parser = argparse.ArgumentParser()
     parser.add_argument("home", type=Path)
     parser.add_argument("--database", default="", help="SQLAlchemy URL in place of SQLite in HOME")
