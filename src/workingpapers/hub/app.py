@@ -89,7 +89,7 @@ def create_app(settings: Settings | None = None, *, catalogue: Catalogue | None 
         return JSONResponse(app.openapi())
 
     errors.install(app)
-    app.add_middleware(GZipMiddleware, minimum_size=1_000, compresslevel=6)  # event streams pass through it untouched
+    app.add_middleware(GZipMiddleware, minimum_size=1_000, compresslevel=4)  # event streams pass through it untouched
     app.add_middleware(Guard, hosts=hub.allowed() if hosts is None else hosts, respond=errors.respond, crashed=errors.crashed,
                        proxies=hub.trusted())
     return app

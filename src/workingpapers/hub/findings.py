@@ -180,6 +180,7 @@ class ClaimView:
         broken: the newest run, when it ended without a verdict.
         took: seconds that a run took here, by scale.
         code: hash of the code that would run now, where it was looked up.
+        runs: whether the paper can be run here at all.
     """
 
     paper: Paper
@@ -190,6 +191,7 @@ class ClaimView:
     broken: RunRow | None = None
     took: Mapping[str, float] = field(default_factory=dict)
     code: str = ""
+    runs: bool = False
 
     @property
     def is_older(self) -> bool:
@@ -200,10 +202,6 @@ class ClaimView:
     def shown(self) -> Finding | None:
         """What stands for the claim: measured here, else the reference run."""
         return self.here or self.reference
-
-    @property
-    def runs(self) -> bool:
-        return self.paper.status == "runs"
 
     @property
     def state(self) -> str:

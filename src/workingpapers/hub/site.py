@@ -99,11 +99,11 @@ class Site:
         took, broken = self.took(session, slug), self.broken(session, slug)
         out = {}
         for paper in papers:
-            shipped = self.reference(paper)
+            shipped, runs = self.reference(paper), paper.status == "runs"
             out[paper.slug] = [
                 ClaimView(paper, facts, _finding(newest.get((paper.slug, facts.id)), facts), shipped.get(facts.id),
                           active.get((paper.slug, facts.id)), broken.get((paper.slug, facts.id)), took.get((paper.slug, facts.id), {}),
-                          _CODES.get(paper.folder, (0.0, ""))[1])
+                          _CODES.get(paper.folder, (0.0, ""))[1], runs)
                 for facts in paper.facts.claims
             ]
         return out
