@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import os
 import random
+import socket
 import subprocess
 import sys
 import tempfile
@@ -47,7 +48,8 @@ def web(port: int) -> None:
 @contextlib.contextmanager
 def workers(n: int, environment: dict[str, str]) -> Iterator[list[str]]:
     """Web workers on ports of their own; gives their addresses once they answer."""
-    ports = [random.randint(20_000, 60_000) for _ in range(n)]
+    with contextlib.ExitStack() as held:  # free ones, all different
+        ports = [held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(n)]
     processes = [subprocess.Popen([sys.executable, __file__, "--web-worker", str(p)], env={**os.environ, **environment}) for p in ports]
     addresses = [f"http://127.0.0.1:{p}" for p in ports]
     try:
@@ -173,7 +175,7 @@ def main() -> int:
         os.environ.update(environment)
         tokens = populate(given.writers)
         with workers(given.web, environment) as addresses:
-            with httpx.Client(base_url=addresses[0], headers={"authorization": f"Bearer {tokens[0]}"}) as client:
+            with httpx.Client(base_url=addresses[0], headers={"authorization": f"Bearer {tokens[0]}"}, timeout=60) as client:
                 alone = []
                 for i in range(200):
                     start = time.perf_counter()

@@ -160,7 +160,7 @@ def _from_json(text: str | bytes) -> Any:
 
 _PRAGMAS = (
     "page_size=8192",  # of a new file: rows with an abstract fill such pages to nine tenths, smaller ones to eight
-    "busy_timeout=15000", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-8192", "journal_size_limit=8388608",
+    "busy_timeout=15000", "synchronous=NORMAL", "foreign_keys=ON", "journal_size_limit=8388608",
 )
 
 
