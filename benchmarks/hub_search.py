@@ -93,9 +93,10 @@ class Measured:
         self._rows: dict[str, list[dict[str, str]]] = json.loads(QUESTIONS.read_text(encoding="utf-8"))
         self._ids = {r[0]: (r[1], r[2]) for r in session.execute(select(PaperRow.arxiv_id, PaperRow.id, PaperRow.title)).tuples()}
 
-    def places(self, kind: str, halves: Sequence[str], rankers: Mapping[str, Ranker]) -> dict[str, Scores]:
-        """Place of the right paper by each ranker, from 1; infinite where it is not among its first 400."""
-        rows = [r for r in self._rows[kind] if r["half"] in halves]
+    def places(self, kind: str, halves: Sequence[str], rankers: Mapping[str, Ranker],
+               count: int | None = None) -> dict[str, Scores]:
+        """Place of the right paper by each ranker, from 1; infinite where it is not among its first 400. `count`: of the first so many."""
+        rows = [r for r in self._rows[kind] if r["half"] in halves][:count]
         out = []
         for row in rows:
             known = self._known.setdefault((kind, row["paper"]), {})
@@ -155,16 +156,20 @@ def reported(measured: Measured, chosen: Mapping[str, str]) -> None:
             print(f"top 10 of the site to that of {name}: {times:.2f} times ({low:.2f} to {high:.2f}); {parts}")
 
 
-def titles(measured: Measured) -> None:
-    """Exact titles, both halves: nothing is fitted on them."""
-    places = measured.places("titles", ("fit", "report"), {
+def titles(measured: Measured, rivals: int) -> None:
+    """Exact titles, both halves: nothing is fitted on them. The other rankers are asked for the first `rivals` titles alone."""
+    both = ("fit", "report")
+    others: dict[str, Ranker] = {
         "BM25 (10, 1, 5), every word": lambda e: e.bm25()[0], "MiniLM cosine": lambda e: e.cosine[0],
         "reciprocal ranks, k = 60": lambda e: e.reciprocal((10, 1, 5), True, 60, 1),
-        f"cosine + {COVER_WEIGHT} cov^2, no title looked up": lambda e: e.fused(COVER_WEIGHT), "the site's answer": Evidence.site})
-    print(f"\nexact titles, {len(places['MiniLM cosine'])} questions")
-    heading(True)
-    for name, place in places.items():
-        line(name, place, intervals=True)
+        f"cosine + {COVER_WEIGHT} cov^2, no title looked up": lambda e: e.fused(COVER_WEIGHT)}
+    site: dict[str, Ranker] = {"the site's answer": Evidence.site}
+    for count, rankers in ((rivals, others | site), (None, site)):
+        places = measured.places("titles", both, rankers, count)
+        print(f"\nexact titles, {len(next(iter(places.values())))} questions")
+        heading(True)
+        for name, place in places.items():
+            line(name, place, intervals=True)
 
 
 def heading(intervals: bool = False) -> None:
@@ -245,6 +250,7 @@ def main() -> None:
     parser.add_argument("--database", default="", help="SQLAlchemy URL in place of SQLite in HOME")
     parser.add_argument("--report", action="store_true", help="also the reported half: to be looked at once, when all is fixed")
     parser.add_argument("--titles", action="store_true", help="in place of the rest: exact titles, both halves")
+    parser.add_argument("--rivals", type=int, default=500, help="with --titles: how many of them the other rankers get")
     parser.add_argument("--keep", type=Path, help="file of places found so far; by default search-places.jsonl in HOME")
     parser.add_argument("--speed", action="store_true", help="speed alone")
     parser.add_argument("--embedding", type=int, default=0, help="in place of the rest: the job that makes vectors, on so many papers")
@@ -261,7 +267,7 @@ def main() -> None:
             measured = Measured(session, find, args.keep or args.home / "search-places.jsonl")
             print(measured.state, flush=True)
             if args.titles:
-                titles(measured)
+                titles(measured, args.rivals)
                 return
             chosen = fitted(measured)
             if args.report:

