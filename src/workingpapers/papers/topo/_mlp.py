@@ -15,14 +15,15 @@ class Perceptrons:
     `f_j = sigmoid(X A_j) b_j + c_j`, A_j `(d, hidden)` without bias, zero in the rows of those that are not before j.
 
     The strength of i -> j is the 2-norm of row i of A_j. Trained by L-BFGS-B on the positive and negative parts of A_j, which makes the
-    L1 norm smooth and its zeros exact (the released code leaves it to the subgradient).
+    L1 norm smooth and its zeros exact (the released code leaves it to the subgradient). Without a bias in the first layer, as published,
+    each f_j is an odd function and a constant: an even relation such as y = x^2 around a centred x cannot be seen.
     """
 
     def __init__(self, X: Matrix, hidden: int, lambda1: float, lambda2: float, *, equal_variance: bool, rng: np.random.Generator,
                  max_iter: int = 200) -> None:
         d = X.shape[1]
         self.X, self.hidden, self.lambda1, self.lambda2, self.log, self.max_iter = X, hidden, lambda1, lambda2, not equal_variance, max_iter
-        # Where weights start. Small ones would make every unit a line, and an even relation then has no slope to follow.
+        # Where weights start. Small ones would make every unit a line.
         self.first = rng.uniform(-1.0, 1.0, (d, d, hidden))
         self.second = rng.uniform(-1.0, 1.0, (d, hidden)) / np.sqrt(hidden)
 

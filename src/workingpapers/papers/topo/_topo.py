@@ -36,7 +36,8 @@ class TOPO(BaseEstimator):  # type: ignore[misc,unused-ignore]
     logistic, MLP, your own) cost one fit for each variable between the two, remembered by set of predecessors.
 
     Args:
-        loss: `l2`: squared error; `logistic`: 0/1 data, L1-penalised; `mlp`: a perceptron for each variable; or a pair
+        loss: `l2`: squared error; `logistic`: 0/1 data, L1-penalised; `mlp`: a perceptron for each variable (without
+            a first bias, as published, so that it follows odd curves only); or a pair
             `(regress, score)` with `regress(X_before, y) -> weights` and `score(X, W) -> loss` or `(loss, gradient)`.
         init: where to start: `random`, `variance` (the least varying first), an order `(d,)`, or weights `(d, d)` without a cycle.
         size_small: pairs in the first list of a round; `auto` is half of all.
