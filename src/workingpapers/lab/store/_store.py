@@ -167,9 +167,12 @@ _PRAGMAS = (
 def _engine(settings: Settings) -> Engine:
     url = settings.database_url
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True, json_serializer=_to_json, json_deserializer=_from_json)
+        return create_engine(url, pool_pre_ping=True, max_overflow=25, pool_timeout=60, json_serializer=_to_json,
+                             json_deserializer=_from_json)
     settings.home.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": 15}, json_serializer=_to_json, json_deserializer=_from_json)
+    # A web worker has 40 threads: on SQLite none waits for a connection. A server of PostgreSQL takes 100 by default, from all workers.
+    engine = create_engine(url, connect_args={"timeout": 15}, max_overflow=45, pool_timeout=60, json_serializer=_to_json,
+                           json_deserializer=_from_json)
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _: Any) -> None:
