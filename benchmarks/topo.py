@@ -27,7 +27,10 @@ from workingpapers.claims import side_by_side
 from workingpapers.papers.topo import TOPO, dagma, notears, order_score, simulate, swap_deltas, topological_order
 from workingpapers.papers.topo import _kernel as kernel
 
-RECORDED: dict[str, str] = {}
+RECORDED = {
+    "topo": "recorded 2026-11-25 at dd90738: 121 x at 10 variables, 987 x at 20, the same losses",
+    "notears": "recorded 2026-11-25 at 4a9ab19: 4.0 x at 10 variables, 3.0 x at 20, on a busy machine",
+}
 DAGMA = """
 import numpy as np
 from dagma.linear import DagmaLinear
