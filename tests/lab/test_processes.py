@@ -248,6 +248,18 @@ def test_a_killed_server_fails_its_trials_and_the_next_one_starts_a_new_server(t
         assert server.call(job(toy, "fine"))[-1]["end"] == "ok"
 
 
+def test_a_trial_that_would_outlive_its_server_is_ended(toy: Any, wait_for: Callable[..., Any], gone: Callable[[int], bool]) -> None:
+    toy.write(BEHAVIOURS.replace("ARMS = [", "def stays():\n    import ctypes\n    ctypes.CDLL(None).prctl(1, 0)  # no signal when "
+                                 "the parent dies\n    tell_pid(os.getpid(), 'stays')\n    sleep()\n\nARMS = [stays, "))
+    with TrialServer([toy.module], start="fork") as server:
+        running = server.begin("k", job(toy, "stays"), None, None)
+        assert wait_for(lambda: noted(toy, "stays"))
+        assert server._server is not None
+        server._server.send_signal(signal.SIGKILL)
+        assert finish(server, 1)["k"][-1]["error"] == "the process died with the server that started it"
+        assert wait_for(lambda: gone(running.pid))
+
+
 def test_a_claim_that_cannot_be_imported_is_told_by_the_job(toy: Any) -> None:
     toy.write("raise RuntimeError('broken on import')")
     with TrialServer([toy.module], start="fork") as server, pytest.raises(JobFailed, match="broken on import"):

@@ -62,9 +62,10 @@ def serve(control: socket.socket, wake: int) -> None:
                 break
             if not header:
                 break
+            me = os.getpid()
             pid = os.fork()
             if pid == 0:
-                _child(control, fds)
+                _child(control, fds, me)
             for fd in fds:
                 os.close(fd)
             with contextlib.suppress(OSError):
@@ -80,7 +81,7 @@ def serve(control: socket.socket, wake: int) -> None:
             process.kill()
 
 
-def _child(control: socket.socket, fds: list[int]) -> None:
+def _child(control: socket.socket, fds: list[int], parent: int) -> None:
     """Everything a child does; it never returns."""
     code = 1
     try:
@@ -89,6 +90,8 @@ def _child(control: socket.socket, fds: list[int]) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         os.setpgid(0, 0)
         _die_with_parent()
+        if os.getppid() != parent:  # it was gone before that
+            return
         _adopt_orphans()
         control.close()
         job_socket = socket.socket(fileno=fds[0])

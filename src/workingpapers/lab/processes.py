@@ -224,6 +224,8 @@ class TrialServer:
 
     def _watch(self) -> None:
         for job in self.running:
+            if self.start == "fork" and job.server is not self._server:  # one that was slow to die, or would not
+                self.kill(job, "the process died with the server that started it")
             if job.time_limit is not None and time.monotonic() - job.started > job.time_limit:
                 self.kill(job, f"time limit of {job.time_limit:g} s reached")
             if time.monotonic() - job.looked < WATCH_EVERY:

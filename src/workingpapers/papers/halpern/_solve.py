@@ -108,7 +108,7 @@ def solve(
 
     >>> from workingpapers.papers.halpern import MatrixGame
     >>> game = MatrixGame([[0.0, 1.0, -1.0], [-1.0, 0.0, 1.0], [1.0, -1.0, 0.0]])   # rock, paper, scissors
-    >>> found = solve(game, [1.0, 0, 0, 0, 1.0, 0], game.simplices(), "vr_halpern_pp", tol=1e-3, seed=0)
+    >>> found = solve(game, [1.0, 0, 0, 0, 1.0, 0], game.simplices(), "vr_halpern_pp", tol=1e-3, seed=0, restart=True)
     >>> found.converged, found.u.round(2)
     (True, array([0.33, 0.33, 0.33, 0.33, 0.33, 0.33]))
     """
