@@ -219,3 +219,29 @@ def test_a_browser_whose_line_is_cut_thrice_misses_nothing(lab: Lab, proxy: Prox
     assert seen == sorted(set(seen)), "none twice"
     assert seen == list(range(seen[0], last + 1)), "none lost"
     page.context.close()
+
+
+@pytest.mark.needs("chromium", "playwright")
+def test_a_page_whose_last_request_fails_asks_again(lab: Lab, served: str, working: None, chromium: Any) -> None:  # noqa: F811
+    """The line dies between the last event and the verdict that it announces; then the server answers nonsense once."""
+    run_id = ask(lab, seeds=4)
+    page = chromium.new_context().new_page()
+    page.set_default_timeout(PATIENCE)
+    faults = ["abort", "503"]
+
+    def fail(route: Any) -> None:
+        is_over = row_of(lab, run_id).verdict is not None
+        if "hx-request" not in route.request.headers or not is_over or not faults:
+            route.continue_()
+        elif faults.pop(0) == "abort":
+            route.abort()
+        else:
+            route.fulfill(status=503, body="starting")
+
+    page.route(f"**/runs/{run_id}", fail)
+    page.goto(f"{served}/runs/{run_id}")
+    page.evaluate("window.stayed = true")
+    page.locator(".outcome .word .verdict").wait_for(timeout=PATIENCE)
+    assert page.evaluate("window.stayed")
+    assert not faults
+    page.context.close()

@@ -15,12 +15,14 @@
     return n + " " + noun + (n === 1 ? "" : "s");
   }
 
-  // The nearest part of the page that the server can render again.
-  function refresh(element) {
+  // Fetches the nearest part of the page that the server can render again. The line may be dead, or the server starting, at just
+  // this moment: as long as the old part stands, it is asked for again, after one second at first and thirty at most.
+  function refresh(element, pause = 1000) {
     const panel = element.closest("[data-panel]");
     const page = element.closest("[data-page]");
-    if (panel) htmx.ajax("GET", panel.dataset.panel, { target: panel, swap: "outerHTML" });
-    else if (page) htmx.ajax("GET", location.pathname, { target: page.dataset.page, select: page.dataset.page, swap: "outerHTML" });
+    const later = () => setTimeout(() => { if (element.isConnected) refresh(element, Math.min(2 * pause, 30000)); }, pause);
+    if (panel) htmx.ajax("GET", panel.dataset.panel, { target: panel, swap: "outerHTML" }).then(later, later);
+    else if (page) htmx.ajax("GET", location.pathname, { target: page.dataset.page, select: page.dataset.page, swap: "outerHTML" }).then(later, later);
   }
 
   function follow(element) {
@@ -75,6 +77,10 @@
   document.addEventListener("toggle", reachable, true);
   addEventListener("load", reachable, true);
   addEventListener("resize", reachable);
+  // An error answers nobody's click then: what stands stays.
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.detail.isError && !event.detail.requestConfig.triggeringEvent) event.detail.shouldSwap = false;
+  });
   // A notice about something that did not work goes as soon as something else is asked for.
   document.addEventListener("htmx:beforeRequest", () => { document.getElementById("notice").textContent = ""; });
 })();
