@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -14,7 +15,7 @@ import httpx
 import psutil
 import pytest
 
-from workingpapers.hub import PortInUse, serve
+from workingpapers.hub import PortInUse, serve, server
 
 from .conftest import wait_for
 
@@ -70,6 +71,27 @@ def test_a_killed_worker_is_started_again_and_nothing_is_left_behind(site):
     popen.send_signal(signal.SIGTERM)
     popen.wait(20)
     wait_for(lambda: is_gone(second))
+
+
+def test_small_answers_do_not_wait_for_acknowledgements():
+    """The option of each accepted connection as the kernel has it: without it every answer under 64 kB took 40 ms longer."""
+    found = []
+
+    class Server(asyncio.Protocol):
+        def connection_made(self, transport):
+            found.append(transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            transport.close()
+
+    async def main(listener):
+        async with await asyncio.get_running_loop().create_server(Server, sock=listener):
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            await reader.read()
+            writer.close()
+
+    with server._listening("127.0.0.1", 0) as listener:
+        asyncio.run(main(listener))
+    assert len(found) == 1
+    assert all(found)
 
 
 def test_open_streams_do_not_hold_the_server_back(site, tmp_path):
