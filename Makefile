@@ -56,4 +56,5 @@ define install
 	$(BIN)/python -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
 	$(PIP) torch
 	$(PIP) -e '.[$(1)]'
+	$(BIN)/python scripts/compile.py
 endef

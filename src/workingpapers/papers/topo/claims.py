@@ -51,6 +51,7 @@ from . import (
     topological_order,
 )
 from ._orders import Matrix, Order, cycle_signal, factor, move_changes, moved, weights_of
+from ._preload import preload
 from ._rule import most_of_points
 
 METHOD, PUBLISHED, LOG = "TOPO", "TOPO, published sizes", "TOPO, log-likelihood"
@@ -400,3 +401,5 @@ def local_minimum(trial: Trial) -> dict[str, float]:
 
 
 __all__ = ["gradient_candidates", "local_minimum", "lower_score", "post_processing"]
+
+preload()  # before trials fork: each would load, or compile, the loops by itself
