@@ -1,0 +1,87 @@
+"""Equivariant tensor products side by side (Xie et al. 2025): what each can express, and what it costs.
+
+For people who build networks on atoms, molecules or point clouds and choose how features are multiplied. All products are torch modules
+over e3nn's `Irreps`, in its layout:
+
+    >>> import torch
+    >>> from workingpapers.papers.equivariant_products import ClebschGordanTP, GauntTP
+    >>> irreps = "8x0e + 8x1o + 8x2e"
+    >>> cheap, whole = GauntTP(irreps, irreps), ClebschGordanTP(irreps, irreps)
+    >>> x, y = torch.randn(100, 72), torch.randn(100, 72)
+    >>> cheap(x, y).shape, whole(x, y).shape
+    (torch.Size([100, 200]), torch.Size([100, 776]))
+    >>> cheap.expressivity(channels=1), whole.expressivity()          # free parameters with one copy of the inputs
+    (9, 19)
+
+**In place of e3nn's layer.** `ProductLayer` takes the irreps of `e3nn.o3.FullyConnectedTensorProduct` and any of the products:
+
+    >>> from workingpapers.papers.equivariant_products import ProductLayer
+    >>> layer = ProductLayer("16x0e + 8x1o", "1x0e + 1x1o + 1x2e", "16x0e + 8x1o", product="gaunt_grid")
+    >>> layer(torch.randn(5, 40), torch.randn(5, 9)).shape
+    torch.Size([5, 40])
+
+What is where:
+
+- `ClebschGordanTP`, `GauntTP`, `MatrixTP`, `VectorSignalTP`, `MixedTP`: the products. The sparse classical one is compiled for CPU, and
+  far faster there than e3nn's up to degree 4 or so: measure before you give paths away.
+- `ProductLayer`, `IrrepsLinear`, `make_product`, `PRODUCTS`: layers, and products by name.
+- `expressivity`, `interactability`, `odd_share`, `equivariance_error`: what a product can do, measured.
+
+Needs the extra `geometry`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workingpapers.papers.equivariant_products.clebsch_gordan import ClebschGordanTP
+    from workingpapers.papers.equivariant_products.gaunt import GauntTP
+    from workingpapers.papers.equivariant_products.layers import PRODUCTS, IrrepsLinear, ProductLayer, make_product
+    from workingpapers.papers.equivariant_products.matrix import MatrixTP
+    from workingpapers.papers.equivariant_products.mixed import MixedTP
+    from workingpapers.papers.equivariant_products.rating import equivariance_error, expressivity, interactability, odd_share
+    from workingpapers.papers.equivariant_products.vector import VectorSignalTP
+
+_HOME = {
+    "ClebschGordanTP": "clebsch_gordan",
+    "GauntTP": "gaunt",
+    "IrrepsLinear": "layers",
+    "MatrixTP": "matrix",
+    "MixedTP": "mixed",
+    "PRODUCTS": "layers",
+    "ProductLayer": "layers",
+    "VectorSignalTP": "vector",
+    "equivariance_error": "rating",
+    "expressivity": "rating",
+    "interactability": "rating",
+    "make_product": "layers",
+    "odd_share": "rating",
+}
+
+__all__ = [
+    "PRODUCTS",
+    "ClebschGordanTP",
+    "GauntTP",
+    "IrrepsLinear",
+    "MatrixTP",
+    "MixedTP",
+    "ProductLayer",
+    "VectorSignalTP",
+    "equivariance_error",
+    "expressivity",
+    "interactability",
+    "make_product",
+    "odd_share",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
