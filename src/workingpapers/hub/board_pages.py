@@ -25,7 +25,7 @@ def leaderboards(request: Request, site: SiteOf, after: Annotated[str, Query(max
     for paper in site.lab.catalogue:
         here.setdefault(paper.facts.task, []).append(paper)
     with site.lab.store.reading() as session:
-        views = site.claim_views(session, site.lab.catalogue) if not after else {}
+        views = site.views() if not after else {}
         rows = [(task, found, tally(v for p in found for v in views[p.slug])) for task, found in sorted(here.items())] if not after else []
         reported, following = boards.tasks(session, after)
         return page(request, "boards.html", rows=rows, reported=reported, after=following, is_start=not after, attribution=ATTRIBUTION)
@@ -51,6 +51,6 @@ def leaderboard(request: Request, site: SiteOf, task: str) -> Response:
         found = boards.boards(session, task)
         if not papers and not found:
             raise Problem(404, "No such task", f"No paper here has results on {task[:60]!r}.")
-        views = site.claim_views(session, papers) if papers else {}
+        views = site.views()
         return page(request, "board.html", task=task, papers=papers, views=views, boards=found, address=address, attribution=ATTRIBUTION,
                     cut=sum(len(b.lines) for b in found) >= boards.MAX_ROWS)

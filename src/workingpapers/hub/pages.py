@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -39,7 +39,7 @@ def what_is_tried(request: Request, site: SiteOf, since: Words = "") -> Response
     moment = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
     asked_at = now()
     with site.lab.store.reading() as session:
-        views = site.claim_views(session, site.lab.catalogue)
+        views = site.views()
         news = (RunRow.ended_at >= moment) | (RunRow.state == "running")
         concerned = set(session.execute(select(RunRow.slug, RunRow.claim_id).where(news).distinct()).tuples())
         every = [v for vs in views.values() for v in vs]
@@ -54,13 +54,12 @@ def claims(request: Request, site: SiteOf, verdict: Words = "", task: Words = ""
     known = (*VERDICTS, "untried", *UNDER_WAY, "listed")
     if verdict and verdict not in known:
         raise Problem(422, "No such verdict", f"Choose one of: {', '.join(known)}.")
-    with site.lab.store.reading() as session:
-        every = [v for vs in site.claim_views(session, site.lab.catalogue).values() for v in vs]
-        wanted = {"untried": ("untried", *UNDER_WAY), "": known}.get(verdict, (verdict,))
-        shown = [v for v in every if v.state in wanted and (not task or v.paper.facts.task == task)]
-        shown.sort(key=lambda v: not v.runs)  # what can be tried stands first; the order of the feed is kept otherwise
-        groups = [(group[0].paper, group) for _, found in itertools.groupby(shown, key=lambda v: v.paper.slug) if (group := list(found))]
-        return page(request, "claims.html", groups=groups, verdict=verdict, tally=tally(every), task=task)
+    every = [v for vs in site.views().values() for v in vs]
+    wanted = {"untried": ("untried", *UNDER_WAY), "": known}.get(verdict, (verdict,))
+    shown = [v for v in every if v.state in wanted and (not task or v.paper.facts.task == task)]
+    shown.sort(key=lambda v: not v.runs)  # what can be tried stands first; the order of the feed is kept otherwise
+    groups = [(group[0].paper, group) for _, found in itertools.groupby(shown, key=lambda v: v.paper.slug) if (group := list(found))]
+    return page(request, "claims.html", groups=groups, verdict=verdict, tally=tally(every), task=task)
 
 
 @router.api_route("/claims/{slug}/{claim_id}", methods=READ)
@@ -87,10 +86,9 @@ def tasks(request: Request, site: SiteOf) -> Response:
     by_task: dict[str, list[Paper]] = {}
     for paper in site.lab.catalogue:
         by_task.setdefault(paper.facts.task, []).append(paper)
-    with site.lab.store.reading() as session:
-        views = site.claim_views(session, site.lab.catalogue)
-        rows = [(task, papers, tally(v for p in papers for v in views[p.slug])) for task, papers in sorted(by_task.items())]
-        return page(request, "tasks.html", rows=rows)
+    views = site.views()
+    rows = [(task, papers, tally(v for p in papers for v in views[p.slug])) for task, papers in sorted(by_task.items())]
+    return page(request, "tasks.html", rows=rows)
 
 
 def matches(paper: Paper, q: str) -> bool:
@@ -101,7 +99,7 @@ def matches(paper: Paper, q: str) -> bool:
     return all(word in text for word in q.casefold().split())
 
 
-def trying_now(site: Site, session: Session, views: dict[str, list[ClaimView]]) -> dict[str, object] | None:
+def trying_now(site: Site, session: Session, views: Mapping[str, list[ClaimView]]) -> dict[str, object] | None:
     """What the worker does at this moment, and how many runs wait; None when nothing does."""
     active: Sequence[ClaimView] = [v for vs in views.values() for v in vs if v.active]
     if not active:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
@@ -102,7 +102,7 @@ def list_papers(site: SiteOf, sort: Annotated[Order, Query(description="`listed`
         except ValueError:
             raise Problem(400, "No such page", "`after` is no cursor of this list. Take `next` of the page before.") from None
         known = _catalogued(site, found.papers)
-        views = site.claim_views(session, known.values()) if known else {}
+        views = site.views() if known else {}
         return Papers(items=[PaperOut(**_paper(row, known.get(row.id), views)) for row in found.papers], next=found.after)
 
 
@@ -131,7 +131,7 @@ def _catalogued(site: Site, rows: Sequence[PaperRow]) -> dict[int, Paper]:
     return {row.id: papers[row.slug] for row in rows if row.slug and row.slug in papers}
 
 
-def _paper(row: PaperRow, paper: Paper | None, views: dict[str, list[ClaimView]]) -> dict[str, Any]:
+def _paper(row: PaperRow, paper: Paper | None, views: Mapping[str, list[ClaimView]]) -> dict[str, Any]:
     facts = paper.facts if paper else None
     return {
         "id": row.public_id, "slug": paper.slug if paper else None, "url": address(row), "title": facts.title if facts else row.title,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -14,6 +17,7 @@ from workingpapers.lab.store import now
 from workingpapers.papers import Paper
 
 from . import trending
+from .findings import ClaimView
 from .pages import matches, trying_now
 from .people.acts import acts_of
 from .people.authorship import authors_here
@@ -23,7 +27,7 @@ from .problems import Problem
 from .rendering import page
 from .search.similar import similar_papers
 from .shelf import citing, lists
-from .shelf.cards import cards
+from .shelf.cards import Card, cards, cards_for_all, of_viewer
 from .shelf.finding import address, find
 from .shelf.lists import Span
 from .shelf.papertext import markdown
@@ -129,18 +133,38 @@ def one_paper(request: Request, site: SiteOf, viewer: ViewerOf, name: str) -> Re
         return _paper(request, site, session, viewer, row, paper)
 
 
+@dataclass(frozen=True)
+class _Listing:
+    """A page of the feed as everybody sees it."""
+
+    cards: list[Card]
+    after: str | None
+    earlier: Span | None
+    later: Span | None
+    sizes: Mapping[dt.date, int]
+    views: Mapping[str, list[ClaimView]]
+
+
 def _feed(request: Request, site: Site, viewer: Viewer, span: Span | None, after: str) -> Response:
-    with site.lab.store.reading() as session:
+    views, is_front = site.views(), span is None and not after
+
+    def make(session: Session) -> _Listing:
         found = _or_404(lambda: lists.listed(session, span, after=after))
         earlier, later = lists.neighbours(session, span)
-        is_front = span is None and not after
-        views = site.claim_views(session, site.lab.catalogue) if is_front else None
-        shown = cards(site, session, viewer, found.papers, views=views)
+        shown = cards_for_all(site, session, found.papers, None, views)
+        sizes = lists.counts(session, [row.listed_on for row in found.papers if row.listed_on])
+        return _Listing(shown, found.after, earlier, later, sizes, views)
+
+    # First pages alone: there are as many others as visitors care to make up.
+    listing = site.kept.get(("feed", span), make, lambda known: known.views is views) if not after else None
+    with site.lab.store.reading() as session:
+        listing = listing or make(session)
+        shown = of_viewer(session, viewer, listing.cards)
         days = [(day, list(group)) for day, group in itertools.groupby(shown, key=lambda c: c.row.listed_on)]
-        sizes = lists.counts(session, [day for day, _ in days if day])
         facts: dict[str, Any] = {"tally": tally(v for vs in views.values() for v in vs), "trying": trying_now(site, session, views)} \
-            if views is not None else {"tally": None, "trying": None}
-        return page(request, "feed.html", **facts, days=days, sizes=sizes, span=span, earlier=earlier, later=later, after=found.after,
+            if is_front else {"tally": None, "trying": None}
+        return page(request, "feed.html", **facts, days=days, sizes=listing.sizes, span=span, earlier=listing.earlier,
+                    later=listing.later, after=listing.after,
                     is_start=not after, is_open=span is None or span.first <= today(site), around=_around(span), since=now().isoformat(),
                     changed=(), broken=site.lab.catalogue.broken if is_front else (), filters=_filters(site), path_of=_path_of(span))
 
@@ -152,8 +176,8 @@ def _filtered(request: Request, site: Site, viewer: Viewer, task: str, q: str, r
     with site.lab.store.reading() as session:
         query = select(PaperRow).where(PaperRow.slug.in_(wanted), lists.VISIBLE).order_by(
             PaperRow.listed_on.desc(), PaperRow.published_key.desc(), PaperRow.public_id.desc())
-        views = site.claim_views(session, site.lab.catalogue)
-        shown = cards(site, session, viewer, session.scalars(query).all(), views=views)
+        views = site.views()
+        shown = cards(site, session, viewer, session.scalars(query).all())
         days = [(day, list(group)) for day, group in itertools.groupby(shown, key=lambda c: c.row.listed_on)]
         return page(request, "feed.html", days=days, sizes={day: len(group) for day, group in days}, span=None, earlier=None, later=None,
                     after=None, is_start=True, is_open=True, around=(), since=now().isoformat(), changed=(), broken=(),

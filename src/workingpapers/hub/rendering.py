@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -30,6 +31,9 @@ THEME_COOKIE = "wp_theme"
 KEYS_COOKIE = "wp_keys"
 MATHS_SLOT = "<!-- maths -->"
 MATHS = ("vendor/katex/katex.min.css", "maths.css", "vendor/katex/katex.min.js", "maths.js")
+# Where `page` puts what belongs to one visitor into parts that are kept for all. Nobody outside can write a slot into a text: it is
+# drawn anew by each process, and no page leaves with one.
+TOKEN_SLOT, BACK_SLOT, BACK_SLOT_QUOTED = (f"slot{secrets.token_hex(16)}" for _ in range(3))
 EARLY = 9_000  # characters of a page in which a formula is likely to be seen at once
 HTMX_CONFIG = json.dumps({
     "allowEval": False, "includeIndicatorStyles": False, "selfRequestsOnly": True, "historyCacheSize": 0, "scrollBehavior": "auto",
@@ -40,12 +44,14 @@ HTMX_CONFIG = json.dumps({
 @functools.cache
 def environment() -> Environment:
     """The template environment."""
+    from .card_html import card_html  # which needs this module
+
     env = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
                       lstrip_blocks=True, auto_reload=False)
     env.filters |= {"number": words.number, "duration": words.duration, "day": words.day, "weekday": words.weekday,
                     "moment": words.moment, "quantity": words.quantity, "ticks": ticks, "abstract": abstract_html,
                     "named": title_html, "plain": plain_text}
-    env.globals |= {"asset": asset, "count": words.count, "version": workingpapers.__version__,
+    env.globals |= {"asset": asset, "count": words.count, "version": workingpapers.__version__, "card": card_html,
                     "maths_slot": Markup(MATHS_SLOT), "maths": MATHS, "htmx_config": HTMX_CONFIG}
     return env
 
@@ -74,10 +80,12 @@ def page(request: Request, name: str, status: int = 200, headers: Mapping[str, s
     known, theme = visitor_of(request), request.cookies.get(THEME_COOKIE, "auto")
     visitor = known or new_visitor()
     here = _page_of(request)
+    token = form_token(get_site(request).key, visitor)
     text = environment().get_template(name).render({
-        "theme": theme if theme in THEMES else "auto", "token": form_token(get_site(request).key, visitor), "path": request.url.path,
+        "theme": theme if theme in THEMES else "auto", "token": token, "path": request.url.path,
         "here": here, "viewer": get_viewer(request), "sign_in": sign_in_address(here),
         "keys": "off" if request.cookies.get(KEYS_COOKIE) == "off" else "on", **context})
+    text = text.replace(TOKEN_SLOT, token).replace(BACK_SLOT, escape(here)).replace(BACK_SLOT_QUOTED, quote(here))
     main = text.find("<main")
     # Further down `keys.js` fetches what typesets formulas as soon as one comes near: most visits never do.
     text = text.replace(MATHS_SLOT, _maths_head() if '<code class="math' in text[main : main + EARLY] else "", 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import os
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -17,11 +18,13 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from workingpapers.lab import Lab, read
+from workingpapers.lab.leases import is_alive
 from workingpapers.lab.store import RunRow, now
 from workingpapers.papers import ClaimFacts, Paper
 
 from .findings import UNDER_WAY, VERDICTS, ClaimView, Finding, current_code, finding_of, finding_of_document, finite
 from .guard import LOCAL_HOSTS, is_allowed_host
+from .kept import Kept
 from .news import News
 from .problems import Problem
 from .settings import HubSettings
@@ -48,9 +51,11 @@ class Site:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     asking: threading.Lock = field(default_factory=threading.Lock)
     news: News = field(init=False)
+    kept: Kept = field(init=False)
 
     def __post_init__(self) -> None:
         self.news = News(self.lab.store)
+        self.kept = Kept(self.lab.store)
 
     def is_open(self, request: Request) -> bool:
         """Whether this is one person's own site on their own machine: local, without accounts, and no proxy in between."""
@@ -92,6 +97,20 @@ class Site:
         if row is None:
             raise Problem(404, "No such run", f"There is no run {run_id[:60]!r} here.")
         return row
+
+    def views(self) -> Mapping[str, list[ClaimView]]:
+        """`claim_views` of the whole catalogue, kept: the same objects until something changes. Not to be changed by those who ask."""
+        marks = tuple(map(_marks, self.lab.catalogue))
+
+        def make(session: Session) -> _Views:
+            views = self.claim_views(session, self.lab.catalogue)
+            owners = {v.active.lease_owner for vs in views.values() for v in vs if v.active is not None}
+            return _Views(views, marks, tuple(filter(None, owners)))
+
+        def still(known: _Views) -> bool:  # a process that dies commits nothing
+            return known.marks == marks and all(is_alive(owner) is not False for owner in known.owners)
+
+        return self.kept.get("views", make, still).by_slug
 
     def claim_views(self, session: Session, papers: Iterable[Paper], slug: str | None = None) -> dict[str, list[ClaimView]]:
         """Every claim of these papers with what is known about it, by slug; `slug` narrows the questions to one paper."""
@@ -211,6 +230,24 @@ class Site:
 
 
 @dataclass(frozen=True)
+class _Views:
+    """Views, and what they were made from besides the database: files and code of the papers, processes that run their claims."""
+
+    by_slug: dict[str, list[ClaimView]]
+    marks: tuple[Any, ...]
+    owners: tuple[str, ...]
+
+
+def _marks(paper: Paper) -> tuple[Any, ...]:
+    """What outside the database decides how a paper's claims are shown."""
+    try:
+        reference = os.stat(f"{paper.folder}/reference.json").st_mtime_ns
+    except OSError:
+        reference = 0
+    return os.access(f"{paper.folder}/claims.py", os.F_OK), reference, _CODES.get(paper.folder, (0.0, ""))[1]
+
+
+@dataclass(frozen=True)
 class Tally:
     """How the verdicts stand on this machine; `counts` holds every state of a claim (see ClaimView.state)."""
 
@@ -259,6 +296,11 @@ def get_site(request: Request) -> Site:
     return cast(Site, request.app.state.site)
 
 
-SiteOf = Annotated[Site, Depends(get_site)]
+async def _site_of(request: Request) -> Site:
+    """The same without a hop to a thread, which every plain function costs that FastAPI depends on."""
+    return get_site(request)
+
+
+SiteOf = Annotated[Site, Depends(_site_of)]
 _REFERENCES: dict[Path, tuple[int, dict[str, Finding]]] = {}
 _CODES: dict[Path, tuple[float, str]] = {}

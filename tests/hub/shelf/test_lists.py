@@ -126,6 +126,7 @@ def test_no_page_asks_a_question_that_grows_with_the_shelf(client: Any, filled: 
     listener = lambda c, cur, s, p, ctx, many: asked.append((s, p))  # noqa: E731
     event.listen(engine, "before_cursor_execute", listener)
     sizes = {}
+    client.get("/")  # how claims stand is made once, and kept for all pages
     for address in ("/papers/date/2026-03-02", "/papers/date/2026-03-06", "/papers/trending", "/papers/2603.00202", "/feed.atom", "/papers",
                     "/api/daily_papers", "/api/daily_papers?sort=trending", "/api/papers/2603.00202", "/papers/week/2026-W10"):
         asked.clear()

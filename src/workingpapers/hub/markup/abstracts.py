@@ -19,7 +19,7 @@ _WRAPPER = re.compile(r"\\(?:math(?:bb|cal|bf|rm|sf|it|frak|scr)|boldsymbol|bm|t
                       r"\{([^{}]*)\}")
 
 
-@lru_cache(4096)
+@lru_cache(512)  # lists keep whole cards (`card_html.py`)
 def abstract_html(text: str) -> Markup:
     r"""Text of a paper as markup that stands within a paragraph: `em`, `strong`, `code`, `a`, `br`, and formulas.
 
@@ -32,7 +32,7 @@ def abstract_html(text: str) -> Markup:
     return Markup("<br><br>").join(Markup("").join(_piece(p) for p in pieces(part)) for part in _PARAGRAPH.split(_tidy(text)))
 
 
-@lru_cache(4096)
+@lru_cache(1024)
 def title_html(text: str) -> Markup:
     """A title: the same on one line and without links, since it stands within one.
 

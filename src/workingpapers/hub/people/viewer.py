@@ -8,6 +8,7 @@ from typing import Annotated, Literal, cast
 from urllib.parse import quote
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPBearer
 from sqlalchemy import select
 
@@ -87,7 +88,12 @@ def forget_viewer(request: Request) -> None:
     request.state.viewer = None
 
 
-ViewerOf = Annotated[Viewer, Depends(get_viewer)]
+async def _viewer_of(request: Request) -> Viewer:
+    """The same; a thread is troubled only where the database must be asked."""
+    return await run_in_threadpool(get_viewer, request) if _must_ask(request, get_site(request)) else get_viewer(request)
+
+
+ViewerOf = Annotated[Viewer, Depends(_viewer_of)]
 WITH_TOKEN = [Depends(HTTPBearer(auto_error=False, scheme_name="token", description="An API token, `wp_...`, made under /me."))]
 """`dependencies` of an API route that needs an account: says so in the API's description."""
 
@@ -115,6 +121,11 @@ def sign_in_address(back: str) -> str:
     '/signin?next=/papers/2403.00001%3Fx%3D1'
     """
     return f"/signin?next={quote(back)}"
+
+
+def _must_ask(request: Request, site: Site) -> bool:
+    """Whether `_recognise` would ask the database."""
+    return bearer(request) is not None or is_secret(cookie_of(request, SESSION_COOKIE)) or (site.local and not site.has_accounts)
 
 
 def _recognise(request: Request, site: Site) -> Viewer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -54,20 +54,26 @@ class Card:
         return names, max(self.row.author_count or 0, len(self.row.authors)) - len(names)
 
 
-def cards(site: Site, session: Session, viewer: Viewer, rows: Sequence[PaperRow], why: Mapping[int, str] | None = None,
-          views: Mapping[str, list[ClaimView]] | None = None) -> list[Card]:
-    """Cards of these papers, in their order, in a fixed number of queries.
+def cards(site: Site, session: Session, viewer: Viewer, rows: Sequence[PaperRow], why: Mapping[int, str] | None = None) -> list[Card]:
+    """Cards of these papers, in their order, in a fixed number of queries."""
+    return of_viewer(session, viewer, cards_for_all(site, session, rows, why, site.views()))
 
-    Args:
-        views: how claims stand, where the page has asked already.
-    """
+
+def of_viewer(session: Session, viewer: Viewer, shown: list[Card]) -> list[Card]:
+    """The same cards with what the viewer keeps about their papers."""
+    if viewer.user is None:
+        return shown
+    acts = acts_of(session, viewer, [card.row.id for card in shown])
+    return [replace(card, acts=acts[card.row.id]) for card in shown]
+
+
+def cards_for_all(site: Site, session: Session, rows: Sequence[PaperRow], why: Mapping[int, str] | None,
+                  views: Mapping[str, Sequence[ClaimView]]) -> list[Card]:
+    """Cards as everybody sees them, with nothing of a viewer; `views` as of `Site.views`."""
     ids = [row.id for row in rows]
     known = {row.id: site.lab.catalogue.papers[row.slug] for row in rows if row.slug and row.slug in site.lab.catalogue.papers}
-    if views is None:
-        views = site.claim_views(session, known.values()) if known else {}
-    acts = acts_of(session, viewer, ids)
     links: dict[int, list[PaperLinkRow]] = {}
     for link in session.scalars(select(PaperLinkRow).where(PaperLinkRow.paper_id.in_(ids)).order_by(PaperLinkRow.id)):
         links.setdefault(link.paper_id, []).append(link)
-    return [Card(row, known.get(row.id), views[known[row.id].slug] if row.id in known else (), acts[row.id], links.get(row.id, ())[:4],
-                 (why or {}).get(row.id, "")) for row in rows]
+    return [Card(row, known.get(row.id), views[known[row.id].slug] if row.id in known else (), links=links.get(row.id, ())[:4],
+                 why=(why or {}).get(row.id, "")) for row in rows]

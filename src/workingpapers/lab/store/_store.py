@@ -6,7 +6,7 @@ import json
 import math
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from ..settings import Settings
 from ._queue import queue_of
+from ._version import FileVersion
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -33,6 +34,7 @@ class Store:
         self.engine = _engine(self.settings)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
         self._queue = queue_of(self.engine.url.database) if self.is_sqlite else None
+        self._file = FileVersion(file) if self.is_sqlite and (file := self.engine.url.database) and file != ":memory:" else None
         if migrate:
             self.migrate()
 
@@ -58,6 +60,19 @@ class Store:
                 # once, whatever the busy timeout; an immediate one waits its turn.
                 session.connection(execution_options={"workingpapers_immediate": True})
             yield session
+
+    def version(self) -> Hashable:
+        """A value that stays equal as long as nothing is committed to the database, by any process, and is never equal again after that.
+
+        Ask before the session begins whose answers are to be kept under it: what is then read may be newer, never older. Costs some
+        microseconds on SQLite, a question on PostgreSQL: there it is the snapshot, which names the transactions that are visible.
+        """
+        if self._file is not None:
+            return self._file.now()
+        if self.is_sqlite:  # in memory, where nobody else can ask
+            return object()
+        with self.engine.connect() as connection:
+            return str(connection.exec_driver_sql("SELECT pg_current_snapshot()").scalar())
 
     @property
     def is_sqlite(self) -> bool:
@@ -88,6 +103,8 @@ class Store:
 
     def close(self) -> None:
         """Give back all connections."""
+        if self._file is not None:
+            self._file.close()
         self.engine.dispose()
 
 
