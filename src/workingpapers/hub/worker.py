@@ -8,12 +8,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import signal
 import sys
 import threading
 
 from workingpapers.lab import Store
-from workingpapers.lab.worker import end_with_parent
+from workingpapers.lab.worker import end_with_parent, set_when_asked
 
 from . import handlers, jobs
 
@@ -23,12 +22,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO if os.environ.get("WORKINGPAPERS_VERBOSE") else logging.WARNING,
                         format="%(levelname)s %(name)s: %(message)s")
     stop = threading.Event()
-
-    def asked(*_: object) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, asked)
-    signal.signal(signal.SIGINT, asked)
+    set_when_asked(stop)
     end_with_parent()
     handlers.load()
     with contextlib.suppress(KeyboardInterrupt):

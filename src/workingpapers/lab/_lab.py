@@ -206,16 +206,22 @@ class Lab:
     # ------------------------------------------------------------ working the queue
 
     def work(self, stop: threading.Event, idle: float = 0.5) -> None:
-        """Take queued runs one after another until `stop` is set: highest priority first, then oldest."""
+        """Take queued runs one after another until `stop` is set: highest priority first, then oldest.
+
+        The run that is under way then goes back into the queue.
+        """
         while not stop.is_set():
             row = self._next()
             if row is None:
                 stop.wait(idle)
                 continue
             try:
-                self.execute(row, requeue=True)
+                self.execute(row, stop=stop)
             except Busy:
                 continue
+            except KeyboardInterrupt:
+                if not stop.is_set():
+                    raise
             except NotHere as error:
                 with self.store.writing() as session:
                     kept = session.get_one(RunRow, row.id)
@@ -226,10 +232,10 @@ class Lab:
                 stop.wait(idle)
 
     def execute(self, row: RunRow, on_event: OnEvent | None = None, points: Sequence[Any] | None = None, *,
-                requeue: bool = False) -> RunRow:
-        """Run one row of the store to its end."""
+                stop: threading.Event | None = None) -> RunRow:
+        """Run one row of the store to its end, or, for workers, until `stop` is set."""
         paper = self.catalogue.find(row.slug)
-        return Runner(self.store, paper, row.run_id, on_event, pickled(points), requeue_on_interrupt=requeue).execute()
+        return Runner(self.store, paper, row.run_id, on_event, pickled(points), stop=stop).execute()
 
     def _next(self) -> RunRow | None:
         """The next queued run that this machine knows; runs whose process died become `lost` and are tried once more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -67,15 +68,16 @@ class Runner:
         run_id: of a row that is queued, or that was interrupted.
         on_event: called for every event, in this process.
         points: workload points of this process (pickled), for a user's own; kept nowhere.
-        requeue_on_interrupt: put the run back into the queue when this process is asked to stop (workers), in place of `cancelled`.
+        stop: of workers: once it is set the run ends as if interrupted within a second or two, and goes back into the queue in
+            place of `cancelled`.
     """
 
     def __init__(self, store: Store, paper: Paper, run_id: str, on_event: OnEvent | None = None,
-                 points: Sequence[Answer] | None = None, *, requeue_on_interrupt: bool = False) -> None:
+                 points: Sequence[Answer] | None = None, *, stop: threading.Event | None = None) -> None:
         self.store, self.paper, self.run_id = store, paper, run_id
         self.on_event = on_event or (lambda *_: None)
         self.points = list(points) if points else None
-        self.requeue = requeue_on_interrupt
+        self.stop = stop
         self.module = f"{paper.module}.claims"
         self._beat = self._told = self._stored_progress = self._began = 0.0
         self.done = self.total = self._done_at_start = 0
@@ -101,7 +103,7 @@ class Runner:
         except Cancelled:
             self._stop("cancelled", began)
         except KeyboardInterrupt:
-            self._stop("queued" if self.requeue else "cancelled", began)
+            self._stop("cancelled" if self.stop is None else "queued", began)
             raise
         except JobUntested as error:
             self._end("done", began, verdict="untested", reason=str(error))
@@ -396,6 +398,8 @@ class Runner:
 
     def _alive(self) -> None:
         """Renew the lease now and then, and see whether someone asked to stop."""
+        if self.stop is not None and self.stop.is_set():
+            raise KeyboardInterrupt
         if time.monotonic() - self._beat < HEARTBEAT / 5:
             return
         self._beat = time.monotonic()

@@ -13,19 +13,32 @@ from ._lab import Lab
 
 
 def main() -> int:
-    """Work until told to stop."""
+    """Work until told to stop; told twice, at once."""
     stop = threading.Event()
-
-    def asked(*_: object) -> None:
-        stop.set()
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, asked)
-    signal.signal(signal.SIGINT, asked)
+    set_when_asked(stop)
     end_with_parent()
     with contextlib.suppress(KeyboardInterrupt):
         Lab().work(stop)
     return 0
+
+
+def set_when_asked(stop: threading.Event) -> None:
+    """Set `stop` on the first SIGTERM or Ctrl-C; a second one interrupts at once.
+
+    Nothing is raised at first: an interrupt in the middle of a destructor or a callback would be printed and lost. And the event is
+    set by a thread of its own: this one may just hold the event's lock.
+    """
+    asked = False
+
+    def on_signal(*_: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        threading.Thread(target=stop.set).start()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
 
 
 def end_with_parent() -> None:
