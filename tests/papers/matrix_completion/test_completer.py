@@ -209,7 +209,8 @@ def test_early_stopping_keeps_the_best_sweep():
     made = simulate(80, 60, 2, 1_500, noise=0.5, rng=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = RobustALSCompleter(10, validation_fraction=0.2, early_stopping=True, tol=1e-9, max_iter=100, random_state=0).fit(made.triplets)
+        model = RobustALSCompleter(10, validation_fraction=0.2, early_stopping=True, tol=1e-9, max_iter=100, random_state=0)
+        model.fit(made.triplets)
     errors = [s.held_out for s in model.history_]
     assert len(errors) < 100
     assert int(np.argmin(errors)) == len(errors) - 4
