@@ -6,5 +6,4 @@
 | `arms` | bandit problems: functions drawn from a Gaussian process, tables as arms |
 | `grouped` | predicates and streams of people in overlapping groups; `medical_cost`, `adult`, `synthetic_groups` are such streams |
 | `images` | digits, MNIST, Fashion-MNIST, emoji icons |
-| `ratings` | MovieLens in its ordinary archives, or an archive of one's own |
 """

@@ -251,11 +251,6 @@ class _Zip:
             return _limited(file, info.file_size, member)
 
 
-def read_zip(archive: zipfile.ZipFile) -> _Zip:
-    """Names and contents of an open archive that a user handed in, as guarded as those of packages: `names()`, `read(name)`."""
-    return _Zip(archive)
-
-
 class _Tar:
     """Regular files of a tarball. Links and devices are never followed."""
 

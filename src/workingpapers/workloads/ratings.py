@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workingpapers.claims import Workload, untested
-from workingpapers.workloads.archives import Progress, Unavailable, WrongContents, cache_folder, fetch_url, read_zip, sha256_of
+from workingpapers.workloads.archives import Progress, Unavailable, WrongContents, _Zip, cache_folder, fetch_url, sha256_of
 
 Index = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
@@ -73,7 +73,7 @@ def read_movielens(path: str | Path) -> Ratings:
         raise FileNotFoundError(f"there is no archive {path}")
     try:
         with zipfile.ZipFile(path) as archive:
-            inside = read_zip(archive)
+            inside = _Zip(archive)
             found = [name for name in inside.names() if name.rsplit("/", 1)[-1] in MEMBERS]
             if len(found) != 1:
                 names = ", ".join(found) or "none"
