@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import subprocess
 import sys
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import inspect, select, text
 
 from workingpapers.lab import Settings, Store
 from workingpapers.lab.store import Base, NewerStore, RunRow
-from workingpapers.lab.store._store import alembic_config
+from workingpapers.lab.store._store import _from_json, _to_json, alembic_config
 
 
 def tables(store: Store) -> set[str]:
@@ -160,3 +163,18 @@ def test_two_processes_start_on_an_empty_postgresql_at_once(postgres: Any) -> No
     ended = [p.communicate(timeout=120) for p in processes]
     assert [(p.returncode, out) for p, (out, _) in zip(processes, ended)] == [(0, "open\n")] * 2, [err for _, err in ended]
     postgres.drop(new)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=["Cs"])),
+                    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner)),
+       st.sampled_from(["", " ", "\n "]))
+def test_what_a_json_column_is_given_comes_back(value: Any, around: str) -> None:
+    """Numbers that JSON lacks too; spaces around it, which another program may have written; lists are new each time."""
+    written = _to_json(value)
+    for text_of in (written, around + written + around):
+        assert repr(_from_json(text_of)) == repr(value)
+        assert repr(_from_json(text_of.encode())) == repr(value)
+    assert _from_json("[]") is not _from_json("[]")
+    for broken in ("", "[1", "[1] 2", "nonsense"):
+        with pytest.raises(json.JSONDecodeError):
+            _from_json(broken)

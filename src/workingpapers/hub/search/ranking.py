@@ -67,7 +67,7 @@ def by_words(session: Session, index: WordIndex, query: Query, among: Allowed) -
     if len(parts) == 1:
         ids, ranks = index.best(session, index.weights(session, query.words), among, CANDIDATES)
     else:
-        ids, ranks = index.ranked(session, index.all_of(parts), among, CANDIDATES)
+        ids, ranks = index.all_ranked(session, query.words, among, CANDIDATES)
     if len(ids) < ENOUGH and len(parts) > 1:
         more, more_ranks = index.best(session, index.weights(session, query.words), among, CANDIDATES)
         keep = ~np.isin(more, ids)

@@ -20,6 +20,8 @@ from sqlalchemy.orm import Session
 
 from ..tables import PaperRow
 from .grammar import Text, TextField
+from .postings import Postings, holding
+from .postings import among as stands_in
 
 Ids = NDArray[np.int64]
 
@@ -32,6 +34,9 @@ whatever is asked of however many papers (docs/search.md)."""
 
 FEW = 2_000
 """Up to so many papers that may answer are named to the database; of more, its best are asked for and looked through."""
+
+MOST_IN_MEMORY = 50_000
+"""Words of more papers than this are asked of the index each time."""
 
 _KEPT_SECONDS = 120.0
 _LARGEST_CACHE = 20_000
@@ -58,6 +63,7 @@ class WordIndex:
 
     def __init__(self, is_sqlite: bool) -> None:
         self.is_sqlite = is_sqlite
+        self.postings = Postings()
         self._counts: dict[str, tuple[float, int]] = {}
         self._lock = threading.Lock()
 
@@ -93,10 +99,14 @@ class WordIndex:
         def ask() -> int:
             match = self.expression(Text((word,)))
             if self.is_sqlite:
-                query = "SELECT count(*) FROM papers_fts WHERE papers_fts MATCH :match"
-            else:  # a count reads every row it counts: past a bound it is common, which is all that matters
-                query = f"""SELECT count(*) FROM (SELECT 1 FROM papers WHERE words @@ to_tsquery('papers_words', :match)
-                            LIMIT {3 * MANY_POSTINGS}) AS held"""
+                posting = self.postings.at(session).known(word.lower())
+                if posting is not None:
+                    return len(posting)
+                query = "SELECT count(*) FROM papers_fts WHERE papers_fts MATCH ?"
+                return int(session.connection().exec_driver_sql(query, (match,)).scalar() or 0)
+            # A count reads every row it counts: past a bound it is common, which is all that matters.
+            query = f"""SELECT count(*) FROM (SELECT 1 FROM papers WHERE words @@ to_tsquery('papers_words', :match)
+                        LIMIT {3 * MANY_POSTINGS}) AS held"""
             return int(session.execute(text(query), {"match": match}).scalar() or 0)
 
         return self._kept(word.lower(), ask)
@@ -137,6 +147,25 @@ class WordIndex:
             order = np.lexsort((ids, -ranks))
             ids, ranks = ids[order], ranks[order]
         return ids, ranks
+
+    def all_ranked(self, session: Session, words: Sequence[str], among: Keeps, limit: int) -> tuple[Ids, NDArray[np.float64]]:
+        """Papers that hold all of the words and may answer, best first, and their ranks (higher is better).
+
+        On SQLite words of more than half of the papers filter and do not rank: bm25 gives them a weight of 1e-6, for which it would
+        read every posting of theirs. Which papers hold all words is asked first, since often none does.
+        """
+        match = self.all_of([Text((w,)) for w in words])
+        if not self.is_sqlite:
+            return self.ranked(session, match, among, limit)
+        ids = holding(session, match)
+        ids = ids[among.keep(ids)]
+        if not len(ids):
+            return ids, np.empty(0)
+        half = self.size(session) / 2
+        telling = [w for w in words if self.count(session, w) < half] or list(words)
+        if len(telling) < len(words) or len(ids) <= FEW:
+            return self._top(session, self.all_of([Text((w,)) for w in telling]), limit, ids)
+        return self.ranked(session, match, among, limit)
 
     def ranked(self, session: Session, match: str, among: Keeps, limit: int) -> tuple[Ids, NDArray[np.float64]]:
         """Papers that match an expression and may answer, best first, and their ranks (higher is better)."""
@@ -183,12 +212,19 @@ class WordIndex:
         if not len(ids) or not len(words):
             return got
         order = np.argsort(ids, kind="stable")
-        if self.is_sqlite:  # the plus keeps the index from being asked once an id
-            query = " UNION ALL ".join(f"SELECT {n}, rowid FROM papers_fts WHERE papers_fts MATCH ?{n + 2} "
-                                       "AND +rowid IN (SELECT value FROM json_each(?1))" for n in range(len(words)))
-            facts = (json.dumps(ids.tolist()), *(self.expression(Text((w,))) for w in words))
-            found = np.array(session.connection().exec_driver_sql(query, facts).fetchall(), np.int64).reshape(-1, 2)
-            got[order[np.searchsorted(ids, found[:, 1], sorter=order)], found[:, 0]] = True
+        if self.is_sqlite:
+            snapshot, others = self.postings.at(session), list[int]()
+            for n, word in enumerate(words):
+                if self.count(session, word) <= MOST_IN_MEMORY:
+                    got[:, n] = stands_in(snapshot.papers(session, word.lower(), self.expression(Text((word,)))), ids)
+                else:
+                    others.append(n)
+            if others:  # the plus keeps the index from being asked once an id
+                query = " UNION ALL ".join(f"SELECT {n}, rowid FROM papers_fts WHERE papers_fts MATCH ?{place} "
+                                           "AND +rowid IN (SELECT value FROM json_each(?1))" for place, n in enumerate(others, 2))
+                facts = (json.dumps(ids.tolist()), *(self.expression(Text((words[n],))) for n in others))
+                found = np.array(session.connection().exec_driver_sql(query, facts).fetchall(), np.int64).reshape(-1, 2)
+                got[order[np.searchsorted(ids, found[:, 1], sorter=order)], found[:, 0]] = True
         else:
             columns = ", ".join(f"words @@ to_tsquery('papers_words', :w{n})" for n in range(len(words)))
             named: dict[str, Any] = {f"w{n}": self.expression(Text((w,))) for n, w in enumerate(words)} | {"ids": ids.tolist()}
