@@ -6,6 +6,8 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.optimize import check_grad, minimize
 from sklearn.linear_model import Lasso as SklearnLasso
 
@@ -31,6 +33,27 @@ def test_lasso_is_scikit_learns() -> None:
     for penalty in (0.01, 0.1, 1.0):
         theirs = SklearnLasso(alpha=penalty, fit_intercept=False, tol=1e-10, max_iter=10_000).fit(X, y).coef_
         np.testing.assert_allclose(lasso(X.T @ X / 200, X.T @ y / 200, penalty), theirs, atol=1e-7)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 24), st.sampled_from([0.003, 0.1, 0.5]), st.sampled_from([0.0, 0.3, 2.0]))
+def test_paths_end_where_the_conditions_hold(seed: int, k: int, penalty: float, mixing: float) -> None:
+    """Collinear columns, more or fewer rows than columns in use: the optimality conditions, and no lower point by alternation."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(60, k)) @ (np.eye(k) + mixing * rng.normal(size=(k, k)))
+    y = X @ (rng.normal(size=k) * (rng.random(k) < 0.5)) + 0.1 * rng.normal(size=60)
+    X, y = X / X.std(axis=0), y / y.std()
+    A, c, total = X.T @ X / 60, X.T @ y / 60, float(y @ y / 60)
+    w, variance = log_lasso(A, c, total, penalty)
+    for v, mu in ((lasso(A, c, penalty), penalty), (w, penalty * variance)):
+        slope = c - A @ v
+        assert (np.abs(slope) <= mu * (1 + 1e-6) + 1e-9).all()
+        np.testing.assert_allclose(slope[v != 0], mu * np.sign(v[v != 0]), rtol=1e-5, atol=1e-9)
+    plain, at = np.zeros(k), total
+    for _ in range(20):
+        plain = lasso(A, c, penalty * at)
+        at = total - 2 * c @ plain + plain @ A @ plain
+    assert np.log(variance) / 2 + penalty * np.abs(w).sum() <= np.log(at) / 2 + penalty * np.abs(plain).sum() + 1e-9
 
 
 def test_log_lasso_is_stationary() -> None:
