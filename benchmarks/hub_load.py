@@ -114,6 +114,19 @@ def build(folder: Path, sample_path: Path, vectors_path: Path) -> None:
 # ------------------------------------------------------------ run
 
 
+def watch(pid: int, peaks: list[float]) -> None:
+    """Keep the most memory that a process ever had resident, in MB, until it is gone."""
+    while True:
+        try:
+            found = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM")]
+        except OSError:
+            return
+        if not found:  # it has ended and is waited for
+            return
+        peaks.append(int(found[0].split()[1]) / 1024)
+        time.sleep(0.05)
+
+
 def intake(folder: Path) -> None:
     """The sample into a new site, then once more, each by the command that people use."""
     with tempfile.TemporaryDirectory(dir=folder) as home:
@@ -122,10 +135,15 @@ def intake(folder: Path) -> None:
             began = time.perf_counter()
             command = [sys.executable, "-m", "workingpapers.cli", "ingest", "jsonl", str(folder / SAMPLE), "--json"]
             process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+            peaks = [0.0]
+            watching = threading.Thread(target=watch, args=(process.pid, peaks), daemon=True)
+            watching.start()
             out = process.stdout.read() if process.stdout else ""
             _, status, used = os.wait4(process.pid, 0)
             took = time.perf_counter() - began
-            counts, cpu, peak = json.loads(out), used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+            watching.join(5)
+            # `ru_maxrss` of a child begins with what its parent had: it says something only where nothing else can be asked.
+            counts, cpu, peak = json.loads(out), used.ru_utime + used.ru_stime, max(peaks) or used.ru_maxrss / 1024
             fine = status == 0 and (counts["new"] == counts["records"] if goal else (counts["new"], counts["changed"]) == (0, 0))
             rate = counts["records"] / took
             row(name, f"{rate:,.0f} papers/s ({counts['records'] / cpu:,.0f} a CPU-s), {peak:.0f} MB, {counts['new']:,} new",

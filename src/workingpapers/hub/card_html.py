@@ -21,7 +21,7 @@ from .people.viewer import Viewer
 from .rendering import BACK_SLOT, BACK_SLOT_QUOTED, TOKEN_SLOT, environment
 from .shelf.cards import Card
 
-MOST_CHARACTERS = 4_000_000
+MOST_CHARACTERS = 2_500_000
 
 
 @dataclass(frozen=True)

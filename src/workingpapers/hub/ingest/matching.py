@@ -64,10 +64,14 @@ def record_keys(record: Record) -> tuple[Key, ...]:
     >>> record_keys(Record("hf", "2201.12909", "On sums", arxiv_id="2201.12909"))
     (('arxiv', '2201.12909'), ('title', 'onsums'))
     """
-    keys = [("arxiv", record.arxiv_id), ("doi", record.doi), ("alias", record.alias)]
-    keys += [("tie", tie) for tie in record.ties]
+    keys: list[Key] = [("arxiv", record.arxiv_id)] if record.arxiv_id else []
+    if record.doi:
+        keys.append(("doi", record.doi))
+    if record.alias:
+        keys.append(("alias", record.alias))
+    keys += [("tie", tie) for tie in record.ties if tie]
     keys += [("title", key) for key in identity.title_keys(record.title)]
-    return tuple((kind, value) for kind, value in keys if value)
+    return tuple(keys)
 
 
 def blocks(records: Iterable[Record]) -> Iterator[list[Record]]:

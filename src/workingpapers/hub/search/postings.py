@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 Ids = NDArray[np.int64]
 
-MOST_BYTES = 8 << 20
+MOST_BYTES = 6 << 20
 # FTS5 keeps the sizes of all texts together in row 1 and the list of its segments in row 10: each commit of words writes a
 # segment, and the list counts what was ever written.
 _STATE = "SELECT block FROM papers_fts_data WHERE id IN (1, 10) ORDER BY id"

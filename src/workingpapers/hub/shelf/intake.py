@@ -35,6 +35,7 @@ from ..tables import (
 from . import doubts, moving, rows
 from .bulk import among, insert_rows, reserve_ids
 from .closure import Key, Stored, chunks, keys_of, keys_of_rows, related, stored
+from .collecting import collecting_between
 from .keys import short
 from .packing import pack
 
@@ -91,12 +92,14 @@ def take_in(store: Store, records: Iterable[Record], *, batch: int = BATCH,
         after_batch: called in the transaction of each batch, as to write down how far it is.
     """
     total = Counts()
-    for part in chunks(records, batch):
-        with store.writing() as session:
-            counts = take_batch(session, part)
-            total += counts
-            if after_batch is not None:
-                after_batch(session, part, total)
+    with collecting_between() as collect:
+        for part in chunks(records, batch):
+            with store.writing() as session:
+                counts = take_batch(session, part)
+                total += counts
+                if after_batch is not None:
+                    after_batch(session, part, total)
+            collect()
     return total
 
 

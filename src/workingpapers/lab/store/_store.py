@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager, nullcontext
+from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,8 @@ def _to_json(value: Any) -> str:
     lacks and PostgreSQL refuses, become small objects that `_from_json` turns back.
     """
     try:
+        if type(value) is list and all(type(item) is str for item in value):  # names, categories: what papers have most
+            return f"[{', '.join(map(encode_basestring, value))}]"
         return _encode(value)
     except ValueError:
         return json.dumps(_finite(value), ensure_ascii=False)
