@@ -26,7 +26,7 @@ gives entries, `partial_rows` folds in new rows, `partial_columns` appends new c
 >>> bool(np.allclose(sketched_lstsq(A, A @ np.ones(20), random_state=0).x, 1))
 True
 
-What to expect: on a CPU exact updates are sooner up to ranks of 20 to 50; approximate ones above, by a factor that grows with the rank.
+What to expect: on a CPU exact updates are as fast up to ranks of about 15; approximate ones above, by a factor that grows with the rank.
 `solver="auto"` chooses. The sketch of every problem pays in operations where problems have many more entries than 8 k and see rows of the
 other factor that are far from random ones. Without `reg`, rows with fewer entries than the rank are underdetermined: on ratings, set it.
 """

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
+from sklearn.utils.extmath import randomized_svd
 
 from ._observed import Index, Matrix, Observed, Side, Vector
 from ._sweep import Done, How, Pace, Pool, half_sweep
@@ -92,8 +93,6 @@ def spectral_start(observed: Observed, rank: int, mean: float, rng: np.random.Ge
 
     With `clip_mu`, rows longer than 2 mu sqrt(k / m) become 0 and the rest is made orthonormal again.
     """
-    from sklearn.utils.extmath import randomized_svd
-
     side, (m, n) = observed.rows, observed.shape
     values = side.values - np.asarray(mean, side.values.dtype)
     matrix = sp.csr_matrix((values * side.weights if len(side.weights) else values, side.indices, side.indptr), shape=(m, n))

@@ -6,10 +6,13 @@ from math import sqrt
 
 import numpy as np
 
-from ._rows import BUFFER, Index, Matrix, Vector, add_gram_times, compiled, dot, fit_entries, gather
+from ._rows import BUFFER, Index, Matrix, Vector, add_gram_times, compiled, dot, fit_entries, gather, inner
 
 RESTARTS = 4
 """Fresh gradients a column at most: the recurrence drifts by rounding, which tight tolerances would not survive."""
+
+AT_ZERO, AT_X, ALONG = 0, 1, 2
+"""What a pass is for: the gradient at 0, which sets the target; the gradient where we are; the curvature along a direction."""
 
 
 @compiled  # type: ignore[untyped-decorator,unused-ignore]
@@ -22,7 +25,8 @@ def conjugate(U: Matrix, indptr: Index, indices: Index, values: Vector, weights:
     k = U.shape[1]
     block = max(8, BUFFER // k)
     A, b = np.empty((block, k), U.dtype), np.empty(block, U.dtype)
-    x, g, p, q, none = np.empty(k, U.dtype), np.empty(k, U.dtype), np.empty(k, U.dtype), np.empty(k, U.dtype), np.zeros(k, U.dtype)
+    x, g, p, q, v = np.empty(k, U.dtype), np.empty(k, U.dtype), np.empty(k, U.dtype), np.empty(k, U.dtype), np.empty(k, U.dtype)
+    zero = U.dtype.type(0)
     for which in range(len(columns)):
         j = columns[which]
         start, stop = indptr[j], indptr[j + 1]
@@ -33,57 +37,58 @@ def conjugate(U: Matrix, indptr: Index, indices: Index, values: Vector, weights:
             x[c] = X[j, c]
         if ridge[j] == 0 and stop - start < k:
             x[:] = 0  # from nothing it tends to the solution of least norm
-        g[:] = 0
-        add_pass(U, indices, values, weights, start, stop, A, b, whole, none, 1.0, g)
-        size = sqrt(dot(g, g, k))
-        target = tol * size
-        for restart in range(RESTARTS):
-            g[:] = 0
-            add_pass(U, indices, values, weights, start, stop, A, b, whole, x, 1.0, g)
-            passes += 1
+        step_of, restarts, now, size, target = AT_ZERO, 0, zero, zero, zero
+        while passes < max_iter:
+            # One place that passes over the rows, whatever for: it is what compilation takes long over.
             for c in range(k):
-                g[c] = -g[c] - ridge[j] * diagonal[c] * x[c]
-                p[c] = g[c]
-            now = dot(g, g, k)
-            if not sqrt(now) > target or (restart and sqrt(now) < 1e-15 * size):
-                break
-            while passes < max_iter:
-                for c in range(k):
-                    q[c] = ridge[j] * diagonal[c] * p[c]
-                add_pass(U, indices, values, weights, start, stop, A, b, whole, p, 0.0, q)
+                v[c] = zero if step_of == AT_ZERO else x[c] if step_of == AT_X else p[c]
+                q[c] = ridge[j] * diagonal[c] * v[c]
+            add_pass(U, indices, values, weights, start, stop, A, b, whole, v, step_of != ALONG, q)
+            if step_of == AT_ZERO:
+                size = dot(q, q, k)
+                target, step_of = tol * tol * size, AT_X
+            elif step_of == AT_X:
                 passes += 1
-                curvature = dot(p, q, k)
-                if not curvature > 0:
-                    break
-                step = now / curvature
-                for c in range(k):
-                    x[c] += step * p[c]
-                    g[c] -= step * q[c]
-                before = now
-                now = dot(g, g, k)
-                if not sqrt(now) > 0.5 * target:
+                now = dot(q, q, k)
+                if not now > target or (restarts and now < 1e-30 * size):
                     break
                 for c in range(k):
-                    p[c] = g[c] + (now / before) * p[c]
-            if passes >= max_iter or tol > 1e-7:
-                break
+                    g[c] = -q[c]
+                    p[c] = g[c]
+                step_of = ALONG
+            else:
+                passes += 1
+                curvature, before = dot(p, q, k), now
+                if curvature > 0:
+                    step = now / curvature
+                    for c in range(k):
+                        x[c] += step * p[c]
+                        g[c] -= step * q[c]
+                    now = dot(g, g, k)
+                    for c in range(k):
+                        p[c] = g[c] + (now / before) * p[c]
+                if not curvature > 0 or not now > 0.25 * target:
+                    restarts += 1
+                    if tol > 1e-7 or restarts == RESTARTS:
+                        break
+                    step_of = AT_X
         iterations[j] = passes
         for c in range(k):
             X[j, c] = x[c]
         fit_entries(U, indices, start, stop, x, fitted)
 
 
-@compiled  # type: ignore[untyped-decorator,unused-ignore]
+@inner  # type: ignore[untyped-decorator,unused-ignore]
 def add_pass(U: Matrix, indices: Index, values: Vector, weights: Vector, start: int, stop: int, A: Matrix, b: Vector, whole: bool,
-             x: Vector, shift: float, out: Vector) -> None:
-    """`out += A'(A x - shift b)` for one column, from its gathered rows, or block by block where they are too many."""
+             x: Vector, less: bool, out: Vector) -> None:
+    """`out += A'(A x - b)` for one column, without b unless `less`, from its gathered rows, or block by block where they are too many."""
     if whole:
-        add_gram_times(A, b, stop - start, x, shift, out)
+        add_gram_times(A, b, stop - start, x, less, out)
         return
     for first in range(start, stop, len(b)):
         last = min(stop, first + len(b))
         gather(U, indices, values, weights, first, last, A, b)
-        add_gram_times(A, b, last - first, x, shift, out)
+        add_gram_times(A, b, last - first, x, less, out)
 
 
 @compiled  # type: ignore[untyped-decorator,unused-ignore]
@@ -112,13 +117,13 @@ def lsqr(U: Matrix, indptr: Index, indices: Index, values: Vector, weights: Vect
         target = tol * sqrt(dot(v, v, k))
         for c in range(k):
             root[c] = sqrt(ridge[j] * diagonal[c])
-            x[c] = X[j, c] if ridge[j] > 0 or m >= k else X[j, c] * 0
+            x[c] = X[j, c] if ridge[j] > 0 or m >= k else U.dtype.type(0)
         for i in range(m):
             u[i] = b[i] - dot(A[i], x, k)
         for c in range(k):
             u[m + c] = -root[c] * x[c]
         beta = scaled(u, m + k)
-        half_bidiagonal(A, root, m, u, v, w[0] * 0)
+        half_bidiagonal(A, root, m, u, v, U.dtype.type(0))
         alpha = scaled(v, k)
         w[:] = v
         phi, rho, passes = beta, alpha, 1
@@ -148,7 +153,7 @@ def lsqr(U: Matrix, indptr: Index, indices: Index, values: Vector, weights: Vect
         fit_entries(U, indices, start, stop, x, fitted)
 
 
-@compiled  # type: ignore[untyped-decorator,unused-ignore]
+@inner  # type: ignore[untyped-decorator,unused-ignore]
 def scaled(x: Vector, n: int) -> float:
     """Norm of the first n numbers, which are divided by it."""
     size = sqrt(dot(x, x, n))
@@ -158,7 +163,7 @@ def scaled(x: Vector, n: int) -> float:
     return size
 
 
-@compiled  # type: ignore[untyped-decorator,unused-ignore]
+@inner  # type: ignore[untyped-decorator,unused-ignore]
 def half_bidiagonal(A: Matrix, root: Vector, m: int, u: Vector, v: Vector, beta: float) -> None:
     """`v = [A; root]' u - beta v`."""
     for c in range(len(v)):
@@ -168,4 +173,4 @@ def half_bidiagonal(A: Matrix, root: Vector, m: int, u: Vector, v: Vector, beta:
             v[c] += u[i] * A[i, c]
 
 
-__all__ = ["conjugate", "lsqr"]
+__all__ = ["ALONG", "AT_X", "AT_ZERO", "add_pass", "conjugate", "lsqr"]

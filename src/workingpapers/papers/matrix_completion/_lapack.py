@@ -32,18 +32,22 @@ class _Routine(types.WrapperAddressProtocol):  # type: ignore[misc,unused-ignore
 
 class Lapack(NamedTuple):
     """`gemm(transa, transb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)`, `syrk(uplo, trans, n, k, alpha, a, lda, beta, c, ldc)`,
-    `potrf(uplo, n, a, lda, info)`, `potrs(uplo, n, nrhs, a, lda, b, ldb, info)`."""
+    `potrf(uplo, n, a, lda, info)`, `potrs(uplo, n, nrhs, a, lda, b, ldb, info)`, `geqrf(m, n, a, lda, tau, work, lwork, info)`,
+    `ormqr(side, trans, m, n, k, a, lda, tau, c, ldc, work, lwork, info)`."""
 
     gemm: Any
     syrk: Any
     potrf: Any
     potrs: Any
+    geqrf: Any
+    ormqr: Any
 
 
 @cache
 def _lapack(letter: str) -> Lapack:
     return Lapack(_Routine("cython_blas", f"{letter}gemm", 13), _Routine("cython_blas", f"{letter}syrk", 10),
-                  _Routine("cython_lapack", f"{letter}potrf", 5), _Routine("cython_lapack", f"{letter}potrs", 8))
+                  _Routine("cython_lapack", f"{letter}potrf", 5), _Routine("cython_lapack", f"{letter}potrs", 8),
+                  _Routine("cython_lapack", f"{letter}geqrf", 8), _Routine("cython_lapack", f"{letter}ormqr", 13))
 
 
 def lapack(dtype: npt.DTypeLike) -> Lapack:

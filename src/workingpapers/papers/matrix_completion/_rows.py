@@ -16,13 +16,17 @@ Matrix = npt.NDArray[Any]
 Vector = npt.NDArray[Any]
 Index = npt.NDArray[Any]
 
-compiled = nb.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+FAST = {"reassoc", "contract", "nsz"}
+_jit: Any = nb.njit
+compiled = _jit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+inner = _jit(cache=True, nogil=True, fastmath=FAST, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+"""For functions that only compiled ones call: without the wrappers they compile sooner."""
 
 BUFFER = 1 << 20
 """Numbers of a gathered block: 8 MB in double precision. Columns that need more are gathered block by block at every pass."""
 
 
-@compiled  # type: ignore[untyped-decorator,unused-ignore]
+@inner  # type: ignore[untyped-decorator,unused-ignore]
 def gather(U: Matrix, indices: Index, values: Vector, weights: Vector, start: int, stop: int, A: Matrix, b: Vector) -> None:
     """Rows of U that entries start:stop name, into A, and their values into b, both times the root of the entry's weight if any."""
     for p in range(start, stop):
@@ -38,13 +42,15 @@ def gather(U: Matrix, indices: Index, values: Vector, weights: Vector, start: in
                 out[c] = row[c]
 
 
-@compiled  # type: ignore[untyped-decorator,unused-ignore]
-def add_gram_times(A: Matrix, b: Vector, m: int, x: Vector, shift: float, out: Vector) -> None:
-    """`out += A'(A x - shift b)` over the first m rows, in one pass over A: 4 m k operations."""
-    k, i = len(x), 0
+@inner  # type: ignore[untyped-decorator,unused-ignore]
+def add_gram_times(A: Matrix, b: Vector, m: int, x: Vector, less: bool, out: Vector) -> None:
+    """`out += A'(A x - b)`, without b unless `less`, over the first m rows, in one pass over A: 4 m k operations."""
+    k, i, zero = len(x), 0, A.dtype.type(0)  # a literal 0 would make sums in single precision double
     while i + 2 <= m:
         first, second = A[i], A[i + 1]
-        t0, t1 = -shift * b[i], -shift * b[i + 1]
+        t0, t1 = zero, zero
+        if less:
+            t0, t1 = -b[i], -b[i + 1]
         for c in range(k):
             t0 += first[c] * x[c]
             t1 += second[c] * x[c]
@@ -52,23 +58,23 @@ def add_gram_times(A: Matrix, b: Vector, m: int, x: Vector, shift: float, out: V
             out[c] += t0 * first[c] + t1 * second[c]
         i += 2
     if i < m:
-        row, t = A[i], -shift * b[i]
+        row, t = A[i], (-b[i] if less else zero)
         for c in range(k):
             t += row[c] * x[c]
         for c in range(k):
             out[c] += t * row[c]
 
 
-@compiled  # type: ignore[untyped-decorator,unused-ignore]
+@inner  # type: ignore[untyped-decorator,unused-ignore]
 def dot(x: Vector, y: Vector, n: int) -> Any:
     """Inner product of the first n numbers."""
-    total = x[0] * 0
+    total = x.dtype.type(0)
     for c in range(n):
         total += x[c] * y[c]
     return total
 
 
-@compiled  # type: ignore[untyped-decorator,unused-ignore]
+@inner  # type: ignore[untyped-decorator,unused-ignore]
 def fit_entries(U: Matrix, indices: Index, start: int, stop: int, x: Vector, fitted: Vector) -> None:
     """Predictions of the entries start:stop of a column with solution x; nothing when `fitted` is empty."""
     if len(fitted):
@@ -76,10 +82,10 @@ def fit_entries(U: Matrix, indices: Index, start: int, stop: int, x: Vector, fit
             fitted[p] = dot(U[indices[p]], x, len(x))
 
 
-@compiled  # type: ignore[untyped-decorator,unused-ignore]
+@inner  # type: ignore[untyped-decorator,unused-ignore]
 def cholesky(G: Matrix, n: int) -> bool:
     """Lower factor of the leading n x n block in place, from its lower triangle; False when it is not positive definite to rounding."""
-    top = G[0, 0] * 0
+    top = G.dtype.type(0)
     for i in range(n):
         top = max(top, G[i, i])
     floor = top * n * (1e-15 if G.itemsize == 8 else 1e-6)
@@ -93,7 +99,7 @@ def cholesky(G: Matrix, n: int) -> bool:
     return True
 
 
-@compiled  # type: ignore[untyped-decorator,unused-ignore]
+@inner  # type: ignore[untyped-decorator,unused-ignore]
 def cholesky_solve(L: Matrix, n: int, x: Vector) -> None:
     """Solve L L' y = x in place."""
     for i in range(n):
@@ -105,4 +111,4 @@ def cholesky_solve(L: Matrix, n: int, x: Vector) -> None:
 
 
 __all__ = ["BUFFER", "Index", "Matrix", "Vector", "add_gram_times", "cholesky", "cholesky_solve", "compiled", "dot", "fit_entries",
-           "gather"]
+           "gather", "inner"]

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from ._iterative import add_pass
-from ._rows import BUFFER, Index, Matrix, Vector, compiled, dot, fit_entries, gather
+from ._iterative import ALONG, AT_X, AT_ZERO, RESTARTS, add_pass
+from ._lapack import Lapack
+from ._rows import BUFFER, Index, Matrix, Vector, compiled, dot, fit_entries, gather, inner
 
 KINDS = ("countsketch", "srht", "gaussian")
 U64 = np.uint64
 
 
-@compiled  # type: ignore[untyped-decorator,unused-ignore]
+@inner  # type: ignore[untyped-decorator,unused-ignore]
 def mixed(key: Any) -> Any:
     """A well-mixed 64-bit number of a 64-bit key (the finaliser of SplitMix64): draws without a state that threads would share."""
     z = U64(key) * U64(0x9E3779B97F4A7C15) + U64(0x9E3779B97F4A7C15)
@@ -23,7 +24,7 @@ def mixed(key: Any) -> Any:
     return z ^ (z >> U64(31))
 
 
-@compiled  # type: ignore[untyped-decorator,unused-ignore]
+@inner  # type: ignore[untyped-decorator,unused-ignore]
 def sketch_rows(A: Matrix, b: Vector, m: int, offset: int, s: int, kind: int, key: int, B: Matrix) -> None:
     """Add the sketch of m rows to B, `(k + 1, >= s)`: row c of B is column c of S A, the last one S b. `offset` numbers the rows.
 
@@ -47,7 +48,7 @@ def sketch_rows(A: Matrix, b: Vector, m: int, offset: int, s: int, kind: int, ke
                 B[k, at] += normal * b[i]
 
 
-@compiled  # type: ignore[untyped-decorator,unused-ignore]
+@inner  # type: ignore[untyped-decorator,unused-ignore]
 def hadamard_rows(A: Matrix, b: Vector, m: int, s: int, key: int, B: Matrix, long: Vector) -> None:
     """As `sketch_rows` by the subsampled randomised Hadamard transform of all m rows, padded to a power of two. O(m log m k)."""
     k, size = A.shape[1], 1
@@ -55,7 +56,7 @@ def hadamard_rows(A: Matrix, b: Vector, m: int, s: int, key: int, B: Matrix, lon
         size *= 2
     for c in range(k + 1):
         for i in range(size):
-            value = (A[i, c] if c < k else b[i]) if i < m else long[0] * 0
+            value = (A[i, c] if c < k else b[i]) if i < m else long.dtype.type(0)
             long[i] = value if mixed(U64(key) + U64(i)) >> U64(63) else -value
         half = 1
         while half < size:
@@ -68,31 +69,30 @@ def hadamard_rows(A: Matrix, b: Vector, m: int, s: int, key: int, B: Matrix, lon
             B[c, at] = long[np.int64(mixed(U64(key) - U64(1 + at)) % U64(size))] / sqrt(s)
 
 
-@compiled  # type: ignore[untyped-decorator,unused-ignore]
-def triangularise(B: Matrix, s: int) -> bool:
-    """QR by Householder reflections of the matrix whose columns are the rows of B, the last of which is only carried along.
+@inner  # type: ignore[untyped-decorator,unused-ignore]
+def triangularise(lapack: Lapack, B: Matrix, s: int, tau: Vector, work: Vector) -> bool:
+    """QR of the matrix whose columns are the first s numbers of the rows of B, the last of which only becomes Q'b.
 
-    Afterwards row d holds column d of R in its first d + 1 places, the last row Q'b. False when R is singular to rounding.
+    Afterwards row d holds column d of R in its first d + 1 places. False when R is singular to rounding.
     """
-    k, top = len(B) - 1, B[0, 0] * 0
+    k = len(B) - 1
+    letters = np.array([76, 84], np.uint8)  # L T
+    numbers = np.array([s, k, 1, B.shape[1], len(work), 0], np.int32)
+    at, word = numbers.ctypes.data, np.uint64
+    at_s, at_k, at_one, at_lead, at_work, info = at, at + word(4), at + word(8), at + word(12), at + word(16), at + word(20)
+    lapack.geqrf(at_s, at_k, B.ctypes.data, at_lead, tau.ctypes.data, work.ctypes.data, at_work, info)
+    lapack.ormqr(letters.ctypes.data, letters.ctypes.data + word(1), at_s, at_one, at_k, B.ctypes.data, at_lead, tau.ctypes.data,
+                 B[k].ctypes.data, at_lead, work.ctypes.data, at_work, info)
+    top = B.dtype.type(0)
     for c in range(k):
-        size = sqrt(dot(B[c, c:], B[c, c:], s - c))
-        top = max(top, size)
-        if not size > top * k * (1e-15 if B.itemsize == 8 else 1e-6):
-            return False
-        head = B[c, c]
-        new = -size if head > 0 else size
-        B[c, c] = head - new
-        scale = 1 / (new * (new - head))  # 2 / |reflector|^2
-        for d in range(c + 1, k + 1):
-            part = dot(B[c, c:], B[d, c:], s - c) * scale
-            for i in range(c, s):
-                B[d, i] -= part * B[c, i]
-        B[c, c] = new
-    return True
+        top = max(top, abs(B[c, c]))
+    fine = True
+    for c in range(k):
+        fine = fine and abs(B[c, c]) > top * k * (1e-15 if B.itemsize == 8 else 1e-6)
+    return fine
 
 
-@compiled  # type: ignore[untyped-decorator,unused-ignore]
+@inner  # type: ignore[untyped-decorator,unused-ignore]
 def solve_upper(B: Matrix, x: Vector) -> None:
     """R^-1 x in place."""
     for d in range(len(x) - 1, -1, -1):
@@ -101,7 +101,7 @@ def solve_upper(B: Matrix, x: Vector) -> None:
             x[c] -= x[d] * B[d, c]
 
 
-@compiled  # type: ignore[untyped-decorator,unused-ignore]
+@inner  # type: ignore[untyped-decorator,unused-ignore]
 def solve_transposed(B: Matrix, x: Vector) -> None:
     """R^-T x in place."""
     for d in range(len(x)):
@@ -109,8 +109,8 @@ def solve_transposed(B: Matrix, x: Vector) -> None:
 
 
 @compiled  # type: ignore[untyped-decorator,unused-ignore]
-def sketched(U: Matrix, indptr: Index, indices: Index, values: Vector, weights: Vector, ridge: Vector, diagonal: Vector, columns: Index,
-             tol: float, max_iter: int, X: Matrix, fitted: Vector, iterations: Index, failed: Index,
+def sketched(lapack: Lapack, U: Matrix, indptr: Index, indices: Index, values: Vector, weights: Vector, ridge: Vector, diagonal: Vector,
+             columns: Index, tol: float, max_iter: int, X: Matrix, fitted: Vector, iterations: Index, failed: Index,
              size: int, kind: int, seed: int, warm: bool) -> None:
     """Rows of X named by `columns`: S A = Q R with `size` rows of S, x_0 = R^-1 Q'S b (or X, when `warm`), then conjugate gradients
     preconditioned by R until R^-T times the gradient is below `tol` times that at 0.
@@ -128,9 +128,9 @@ def sketched(U: Matrix, indptr: Index, indices: Index, values: Vector, weights: 
         padded *= 2
     long = np.empty(padded if kind == 1 else 1, U.dtype)
     A, b = np.empty((block, k), U.dtype), np.empty(block, U.dtype)
-    B = np.empty((k + 1, size + k), U.dtype)
-    x, g, z, p, q, none = (np.empty(k, U.dtype), np.empty(k, U.dtype), np.empty(k, U.dtype), np.empty(k, U.dtype), np.empty(k, U.dtype),
-                           np.zeros(k, U.dtype))
+    B, tau, work = np.empty((k + 1, size + k), U.dtype), np.empty(k, U.dtype), np.empty(64 * (k + 1), U.dtype)
+    x, g, p, q, v = np.empty(k, U.dtype), np.empty(k, U.dtype), np.empty(k, U.dtype), np.empty(k, U.dtype), np.empty(k, U.dtype)
+    zero = U.dtype.type(0)
     for which in range(len(columns)):
         j = columns[which]
         start, stop = indptr[j], indptr[j + 1]
@@ -154,53 +154,50 @@ def sketched(U: Matrix, indptr: Index, indices: Index, values: Vector, weights: 
             for c in range(k):
                 B[c, s + c] = sqrt(ridge[j] * diagonal[c])
             s += k
-        if s < k or not triangularise(B, s):
+        if s < k or not triangularise(lapack, B, s, tau, work):
             failed[j] = 1
             continue
         for c in range(k):
             x[c] = X[j, c] if warm else B[k, c]
         if not warm:
             solve_upper(B, x)
-        g[:] = 0
-        add_pass(U, indices, values, weights, start, stop, A, b, whole, none, 1.0, g)
-        solve_transposed(B, g)
-        target, passes = tol * sqrt(dot(g, g, k)), 0
-        for _restart in range(3):
-            g[:] = 0
-            add_pass(U, indices, values, weights, start, stop, A, b, whole, x, 1.0, g)
-            passes += 1
+        step_of, restarts, passes, now, target = AT_ZERO, 0, 0, zero, zero
+        while passes < max_iter:
             for c in range(k):
-                g[c] = -g[c] - ridge[j] * diagonal[c] * x[c]
-            solve_transposed(B, g)
-            now = dot(g, g, k)
-            if not sqrt(now) > target:
-                break
+                v[c] = zero if step_of == AT_ZERO else x[c] if step_of == AT_X else p[c]
+            if step_of == ALONG:
+                solve_upper(B, v)
             for c in range(k):
-                p[c] = g[c]
-            while passes < max_iter:
-                for c in range(k):
-                    z[c] = p[c]
-                solve_upper(B, z)
-                for c in range(k):
-                    q[c] = ridge[j] * diagonal[c] * z[c]
-                add_pass(U, indices, values, weights, start, stop, A, b, whole, z, 0.0, q)
-                solve_transposed(B, q)
+                q[c] = ridge[j] * diagonal[c] * v[c]
+            add_pass(U, indices, values, weights, start, stop, A, b, whole, v, step_of != ALONG, q)
+            solve_transposed(B, q)
+            if step_of == AT_ZERO:
+                target, step_of = tol * tol * dot(q, q, k), AT_X
+            elif step_of == AT_X:
                 passes += 1
-                curvature = dot(p, q, k)
-                if not curvature > 0:
-                    break
-                step = now / curvature
-                for c in range(k):
-                    x[c] += step * z[c]
-                    g[c] -= step * q[c]
-                before = now
-                now = dot(g, g, k)
-                if not sqrt(now) > 0.5 * target:
+                now = dot(q, q, k)
+                if not now > target:
                     break
                 for c in range(k):
-                    p[c] = g[c] + (now / before) * p[c]
-            if passes >= max_iter or tol > 1e-7:
-                break
+                    g[c] = -q[c]
+                    p[c] = g[c]
+                step_of = ALONG
+            else:
+                passes += 1
+                curvature, before = dot(p, q, k), now
+                if curvature > 0:
+                    step = now / curvature
+                    for c in range(k):
+                        x[c] += step * v[c]
+                        g[c] -= step * q[c]
+                    now = dot(g, g, k)
+                    for c in range(k):
+                        p[c] = g[c] + (now / before) * p[c]
+                if not curvature > 0 or not now > 0.25 * target:
+                    restarts += 1
+                    if tol > 1e-7 or restarts == RESTARTS:
+                        break
+                    step_of = AT_X
         iterations[j] = passes
         for c in range(k):
             X[j, c] = x[c]

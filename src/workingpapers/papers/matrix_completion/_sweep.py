@@ -146,7 +146,7 @@ def half_sweep(side: Side, U: Matrix, X: Matrix, ridge: Vector, how: How, tol: f
         size = max(k, round(how.sketch_size * k))
 
         def sketched_block(columns: Index) -> None:
-            sketched(U, *entries, ones, columns, float(tol), how.max_passes, X, fitted, iterations, failed, size,
+            sketched(lapack(U.dtype), U, *entries, ones, columns, float(tol), how.max_passes, X, fitted, iterations, failed, size,
                      KINDS.index(how.sketch), how.seed, warm)
 
         threads.run(sketched_block, roughly, counts)
