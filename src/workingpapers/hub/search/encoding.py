@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from workingpapers.parts.language.embedder import DIMENSION, MODEL_ID, Embedder, ModelMissing, load_embedder
 
 from ..settings import HubSettings
+from .network import load_light
 
 log = logging.getLogger("workingpapers.hub.search")
 
@@ -95,7 +96,7 @@ class Model:
         """
         with self._lock:
             if self._light is None:
-                self._light = self._load(("onnx", "torch"), QUESTION_TOKENS)
+                self._light = self._load(("onnx", "torch"), QUESTION_TOKENS, light=True)
             return self._light
 
     def bulk(self) -> Embedder:
@@ -126,13 +127,15 @@ class Model:
                 self._kept.popitem(last=False)
         return vector
 
-    def _load(self, order: tuple[str, str], tokens: int = 256) -> Embedder:
+    def _load(self, order: tuple[str, str], tokens: int = 256, *, light: bool = False) -> Embedder:
         if self._absent:
             raise ModelMissing(self._absent)
         if ":" in self.name:
             return self._plugged()
         names = order if self.name == "auto" else (self.name,)
         backend = next(n for n in names if is_installed(n))
+        if light and backend == "onnx":
+            return load_light(tokens)
         return load_embedder("torch" if backend == "torch" else "onnx", max_length=tokens)
 
     def _plugged(self) -> Embedder:
