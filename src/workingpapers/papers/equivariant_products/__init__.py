@@ -9,7 +9,7 @@ over e3nn's `Irreps`, in its layout:
     >>> cheap, whole = GauntTP(irreps, irreps), ClebschGordanTP(irreps, irreps)
     >>> x, y = torch.randn(100, 72), torch.randn(100, 72)
     >>> cheap(x, y).shape, whole(x, y).shape
-    (torch.Size([100, 200]), torch.Size([100, 776]))
+    (torch.Size([100, 200]), torch.Size([100, 648]))
     >>> cheap.expressivity(channels=1), whole.expressivity()          # free parameters with one copy of the inputs
     (9, 19)
 
@@ -20,12 +20,28 @@ over e3nn's `Irreps`, in its layout:
     >>> layer(torch.randn(5, 40), torch.randn(5, 9)).shape
     torch.Size([5, 40])
 
+**A potential**, trained on frames with energies and forces and used through ASE:
+
+    >>> from workingpapers.papers.equivariant_products import MiniMACE, MiniMACECalculator, fit
+    >>> from workingpapers.workloads.atoms import generate
+    >>> frames = generate("stillinger_weber", 4, 8, rng=0)              # or read_frames("mine.extxyz")
+    >>> model = MiniMACE([14], r_max=4.0, l_max=2, channels=4, product="gaunt_grid")
+    >>> history = fit(model, frames, steps=2, batch_size=2)             # some hundred steps in earnest
+    >>> atoms = frames[0].to_ase()
+    >>> atoms.calc = MiniMACECalculator(model)
+    >>> atoms.get_forces().shape
+    (8, 3)
+
 What is where:
 
 - `ClebschGordanTP`, `GauntTP`, `MatrixTP`, `VectorSignalTP`, `MixedTP`: the products. The sparse classical one is compiled for CPU, and
   far faster there than e3nn's up to degree 4 or so: measure before you give paths away.
 - `ProductLayer`, `IrrepsLinear`, `make_product`, `PRODUCTS`: layers, and products by name.
 - `expressivity`, `interactability`, `odd_share`, `equivariance_error`: what a product can do, measured.
+- `bench`, `recommend`: how long products take here, beside what they express; the fastest that expresses enough.
+- `MiniMACE`, `fit`, `MiniMACECalculator`: an interatomic potential with any of the products inside, for ASE.
+- `ShapeNet`: a classifier of point clouds, to see who can tell mirror images apart.
+- `workingpapers.workloads.atoms`: frames of atoms with energies and forces, made or read from any file that ASE reads.
 
 Needs the extra `geometry`.
 """
@@ -40,8 +56,12 @@ if TYPE_CHECKING:
     from workingpapers.papers.equivariant_products.gaunt import GauntTP
     from workingpapers.papers.equivariant_products.layers import PRODUCTS, IrrepsLinear, ProductLayer, make_product
     from workingpapers.papers.equivariant_products.matrix import MatrixTP
+    from workingpapers.papers.equivariant_products.mini_mace import MiniMACE
     from workingpapers.papers.equivariant_products.mixed import MixedTP
     from workingpapers.papers.equivariant_products.rating import equivariance_error, expressivity, interactability, odd_share
+    from workingpapers.papers.equivariant_products.shapes import ShapeNet
+    from workingpapers.papers.equivariant_products.timing import bench, recommend
+    from workingpapers.papers.equivariant_products.training import MiniMACECalculator, fit
     from workingpapers.papers.equivariant_products.vector import VectorSignalTP
 
 _HOME = {
@@ -49,15 +69,21 @@ _HOME = {
     "GauntTP": "gaunt",
     "IrrepsLinear": "layers",
     "MatrixTP": "matrix",
+    "MiniMACE": "mini_mace",
+    "MiniMACECalculator": "training",
     "MixedTP": "mixed",
     "PRODUCTS": "layers",
     "ProductLayer": "layers",
+    "ShapeNet": "shapes",
     "VectorSignalTP": "vector",
+    "bench": "timing",
     "equivariance_error": "rating",
     "expressivity": "rating",
+    "fit": "training",
     "interactability": "rating",
     "make_product": "layers",
     "odd_share": "rating",
+    "recommend": "timing",
 }
 
 __all__ = [
@@ -66,14 +92,20 @@ __all__ = [
     "GauntTP",
     "IrrepsLinear",
     "MatrixTP",
+    "MiniMACE",
+    "MiniMACECalculator",
     "MixedTP",
     "ProductLayer",
+    "ShapeNet",
     "VectorSignalTP",
+    "bench",
     "equivariance_error",
     "expressivity",
+    "fit",
     "interactability",
     "make_product",
     "odd_share",
+    "recommend",
 ]
 
 

@@ -47,53 +47,19 @@ def channels_of(blocks: Sequence[Block], name: str) -> int:
     return found.pop()
 
 
-class EquivariantProduct(nn.Module):
-    """Base of all products: `forward(x (..., dim1), y (..., dim2), weight=None) -> (..., dim_out)`.
-
-    Attributes:
-        irreps_in1, irreps_in2, irreps_out: e3nn `Irreps`, in its layout (channels outer, components inner within each irrep).
-        channels: that are multiplied one by one. An input of one channel goes with every channel of the other.
-        weight_numel: numbers that `weight` must have for each row (`weights="external"`), or that are trained (`"shared"`).
-    """
-
-    irreps_in1: Irreps
-    irreps_in2: Irreps
-    irreps_out: Irreps
+class Tables(nn.Module):
+    """A module with constant tables: the double precision originals are kept, so that `.double()` does not widen singles."""
 
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:  # tables and indices, by name
             ...
 
-    def __init__(self, irreps_in1: Any, irreps_in2: Any, weights: Weights, normalization: Normalization) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        chosen("weights", weights, get_args(Weights))
-        chosen("normalization", normalization, get_args(Normalization))
-        self.irreps_in1, self.irreps_in2 = Irreps(irreps_in1), Irreps(irreps_in2)
-        self.blocks1, self.blocks2 = blocks_of(irreps_in1, "irreps_in1"), blocks_of(irreps_in2, "irreps_in2")
-        self.channels1, self.channels2 = channels_of(self.blocks1, "irreps_in1"), channels_of(self.blocks2, "irreps_in2")
-        if self.channels1 != self.channels2 and 1 not in (self.channels1, self.channels2):
-            raise ValueError(f"irreps_in1 has {self.channels1} channels, irreps_in2 {self.channels2}: equal numbers, or one channel in one "
-                             "of them, are needed")
-        self.channels = max(self.channels1, self.channels2)
-        self.weights, self.normalization = weights, normalization
         self._masters: dict[str, Array] = {}
-        self.weight_numel = 0
-        self.blocks_out: list[Block] = []
-        # Plain numbers: torch.compile cannot look into Irreps.
-        self.dim1, self.dim2, self.dim_out = self.irreps_in1.dim, self.irreps_in2.dim, 0
-
-    # ------------------------------------------------------------ set-up, for subclasses
-
-    def _finish(self, blocks_out: list[Block], weight_numel: int) -> None:
-        self.blocks_out, self.irreps_out = blocks_out, irreps_of(blocks_out)
-        self.dim_out = self.irreps_out.dim
-        self.weight_numel = 0 if self.weights == "none" else weight_numel
-        if self.weights == "shared":
-            self.weight = nn.Parameter(torch.randn(self.weight_numel))
 
     def _table(self, name: str, values: Array) -> None:
-        """A buffer whose double precision original is kept, so that `.double()` gives double precision and not widened singles."""
         self._masters[name] = values
         self.register_buffer(name, torch.as_tensor(values, dtype=torch.get_default_dtype()), persistent=False)
 
@@ -107,6 +73,46 @@ class EquivariantProduct(nn.Module):
             if old.device.type != "meta":
                 setattr(self, name, torch.as_tensor(values, dtype=old.dtype, device=old.device))
         return self
+
+
+class EquivariantProduct(Tables):
+    """Base of all products: `forward(x (..., dim1), y (..., dim2), weight=None) -> (..., dim_out)`.
+
+    Attributes:
+        irreps_in1, irreps_in2, irreps_out: e3nn `Irreps`, in its layout (channels outer, components inner within each irrep).
+        channels: that are multiplied one by one. An input of one channel goes with every channel of the other.
+        weight_numel: numbers that `weight` must have for each row (`weights="external"`), or that are trained (`"shared"`).
+    """
+
+    irreps_in1: Irreps
+    irreps_in2: Irreps
+    irreps_out: Irreps
+
+    def __init__(self, irreps_in1: Any, irreps_in2: Any, weights: Weights, normalization: Normalization) -> None:
+        super().__init__()
+        chosen("weights", weights, get_args(Weights))
+        chosen("normalization", normalization, get_args(Normalization))
+        self.irreps_in1, self.irreps_in2 = Irreps(irreps_in1), Irreps(irreps_in2)
+        self.blocks1, self.blocks2 = blocks_of(irreps_in1, "irreps_in1"), blocks_of(irreps_in2, "irreps_in2")
+        self.channels1, self.channels2 = channels_of(self.blocks1, "irreps_in1"), channels_of(self.blocks2, "irreps_in2")
+        if self.channels1 != self.channels2 and 1 not in (self.channels1, self.channels2):
+            raise ValueError(f"irreps_in1 has {self.channels1} channels, irreps_in2 {self.channels2}: equal numbers, or one channel in one "
+                             "of them, are needed")
+        self.channels = max(self.channels1, self.channels2)
+        self.weights, self.normalization = weights, normalization
+        self.weight_numel = 0
+        self.blocks_out: list[Block] = []
+        # Plain numbers: torch.compile cannot look into Irreps.
+        self.dim1, self.dim2, self.dim_out = self.irreps_in1.dim, self.irreps_in2.dim, 0
+
+    # ------------------------------------------------------------ set-up, for subclasses
+
+    def _finish(self, blocks_out: list[Block], weight_numel: int) -> None:
+        self.blocks_out, self.irreps_out = blocks_out, irreps_of(blocks_out)
+        self.dim_out = self.irreps_out.dim
+        self.weight_numel = 0 if self.weights == "none" else weight_numel
+        if self.weights == "shared":
+            self.weight = nn.Parameter(torch.randn(self.weight_numel))
 
     # ------------------------------------------------------------ forward
 

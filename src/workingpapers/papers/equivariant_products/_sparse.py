@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._kernel import bilinear, spread, trilinear
+
 
 @torch.library.custom_op("workingpapers::sparse_bilinear", mutates_args=())
 def sparse_bilinear(x: Tensor, y: Tensor, ix: Tensor, iy: Tensor, iz: Tensor, coef: Tensor, size: int) -> Tensor:
     """z[n, iz] = sum coef x[n, ix] y[n, iy]; x `(n, d1)`, y `(n, d2)` to `(n, size)`. Cost: 3 operations a term and row."""
     if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
         return x.new_zeros(len(x), size).index_add_(1, iz, coef.to(x.dtype) * x[:, ix] * y[:, iy])
-    from ._kernel import bilinear, spread
-
     out = x.new_empty(len(x), size)
     spread(bilinear, [_plain(x), _plain(y)], [_plain(i) for i in (ix, iy, iz)], _plain(coef), out.numpy(), torch.get_num_threads())
     return out
@@ -29,8 +29,6 @@ def sparse_trilinear(x: Tensor, y: Tensor, w: Tensor, ix: Tensor, iy: Tensor, iw
     """z[n, iz] = sum coef x[n, ix] y[n, iy] w[n, iw]."""
     if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
         return x.new_zeros(len(x), size).index_add_(1, iz, coef.to(x.dtype) * x[:, ix] * y[:, iy] * w[:, iw])
-    from ._kernel import spread, trilinear
-
     out = x.new_empty(len(x), size)
     indices = [_plain(i) for i in (ix, iy, iw, iz)]
     spread(trilinear, [_plain(x), _plain(y), _plain(w)], indices, _plain(coef), out.numpy(), torch.get_num_threads())

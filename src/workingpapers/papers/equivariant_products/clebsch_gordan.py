@@ -179,9 +179,9 @@ class ClebschGordanTP(EquivariantProduct):
             parts.append((left * right).flatten(2) @ getattr(self, f"pair{i}"))
         z = torch.cat(parts, dim=2)
         if w is not None:
-            z = z * w[:, :, self.path_of]
+            z = z * w.index_select(2, self.path_of)
         if self.kept_apart:
-            return z[:, :, self.inverse]
+            return z.index_select(2, self.inverse)
         return z.new_zeros(*z.shape[:2], int(self._start[-1])).index_add(2, self.target, z)
 
     # ------------------------------------------------------------ rating

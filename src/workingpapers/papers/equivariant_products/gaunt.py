@@ -199,12 +199,12 @@ class GauntTP(SignalProduct):
             raise RuntimeError("the grid has fewer azimuths than orders")
         parts = torch.view_as_real(rings).movedim((-1, -2), (0, 1)).flatten(0, 1).flatten(1, 2)  # (2 m, rows channels, beta)
         by_order = torch.bmm(parts, self.polar3)  # (2 m, rows channels, l)
-        flat = by_order.movedim(0, 1).flatten(1)[:, self.gather3]
+        flat = by_order.movedim(0, 1).flatten(1).index_select(1, self.gather3)
         return flat.unflatten(0, lead) @ self.out
 
     def _rings(self, x: Tensor, gather: Tensor, polar: Tensor) -> Tensor:
         l_max = polar.shape[1] - 1
-        parts = x[..., gather].unflatten(-1, (2 * (l_max + 1), l_max + 1)).flatten(0, 1).movedim(1, 0)  # (2 m, rows channels, l)
+        parts = x.index_select(2, gather).unflatten(-1, (2 * (l_max + 1), l_max + 1)).flatten(0, 1).movedim(1, 0)  # (2 m, rows channels, l)
         rings = torch.bmm(parts, polar).unflatten(0, (2, l_max + 1)).movedim((0, 1), (-1, -2))  # (rows channels, beta, m, 2)
         if rings.dtype not in (torch.float32, torch.float64):
             rings = rings.float()

@@ -22,7 +22,7 @@ RANK_TOLERANCE = 1e-9
 POINTS = 3
 
 
-def expressivity(tp: EquivariantProduct, method: str = "jacobian", channels: int | None = None) -> int:
+def expressivity(tp: EquivariantProduct, method: str = "jacobian", channels: int | None = None, seed: int = 0) -> int:
     """Dimension of the set of bilinear equivariant maps, one copy of each irrep in and out, that a layer around `tp` reaches.
 
     The layer is: one copy of the inputs to `channels` copies by a linear map, the product channel by channel, a linear map to one copy.
@@ -32,6 +32,7 @@ def expressivity(tp: EquivariantProduct, method: str = "jacobian", channels: int
         tp: a product of this package.
         method: `jacobian`.
         channels: of the layer; None takes the product's own.
+        seed: of the random points, of which there are three.
 
     >>> from workingpapers.papers.equivariant_products import ClebschGordanTP, GauntTP, expressivity
     >>> irreps = "1x0e + 1x1o + 1x2e"
@@ -45,10 +46,10 @@ def expressivity(tp: EquivariantProduct, method: str = "jacobian", channels: int
     if isinstance(tp, ClebschGordanTP):
         return len(tp.paths)  # every path has a coefficient of its own in the last linear map
     if isinstance(tp, MixedTP):
-        return expressivity(tp.even, channels=channels or tp.channels) + len(tp.odd.paths)
+        return expressivity(tp.even, channels=channels or tp.channels, seed=seed) + len(tp.odd.paths)
     if not isinstance(tp, SignalProduct):
         raise TypeError(f"tp is a {type(tp).__name__}: a product of this package is needed")
-    return max(_rank(tp, channels or tp.channels, np.random.default_rng(seed)) for seed in range(POINTS))
+    return max(_rank(tp, channels or tp.channels, np.random.default_rng((seed, k))) for k in range(POINTS))
 
 
 def _rank(tp: SignalProduct, channels: int, rng: np.random.Generator) -> int:
