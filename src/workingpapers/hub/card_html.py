@@ -6,9 +6,10 @@ template sees nothing else of a viewer than whether they may vote, so that no ca
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -63,8 +64,7 @@ class CardHtml:
         # Claims and what is known of them are the same objects as long as they are unchanged (`Site.views`).
         if known is not None and known.paper is card.paper and _same(known.views, card.views):
             return known.html
-        macro = environment().get_template("card.html").make_module({}).card  # type: ignore[attr-defined]
-        html = Markup(macro(card, _Voter(may_vote), TOKEN_SLOT, BACK_SLOT if may_vote else BACK_SLOT_QUOTED, level))
+        html = Markup(_macro()(card, _Voter(may_vote), TOKEN_SLOT, BACK_SLOT if may_vote else BACK_SLOT_QUOTED, level))
         self._keep(key, _Kept(html, card.paper, card.views, len(html) + len(card.row.title) + len(card.row.abstract)))
         return html
 
@@ -78,6 +78,13 @@ class CardHtml:
 
     def __len__(self) -> int:
         return len(self._kept)
+
+
+@functools.cache
+def _macro() -> Callable[..., str]:
+    """The macro of a card, in a context that holds nothing of any request."""
+    found: Callable[..., str] = environment().get_template("card.html").make_module({}).card  # type: ignore[attr-defined]
+    return found
 
 
 def shown(card: Card) -> tuple[Hashable, ...]:
