@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import event, text, update
 
 from workingpapers.hub.search import Model, Searcher, words
 from workingpapers.hub.search.conditions import EVERYTHING, Allowed
@@ -122,6 +122,28 @@ def test_a_commit_of_words_by_anybody_is_seen_and_others_are_not_felt(library: l
         session.execute(text("DELETE FROM papers WHERE id = :id"), {"id": new})
     assert found("slate chart") == set()
     other.close()
+
+
+def test_counts_are_asked_anew_only_once_the_index_has_changed(library: list[int], store: Store, add: Callable[..., int],
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words, "_KEPT_SECONDS", -1.0)  # as if minutes passed between any two questions
+    index, asked = Searcher(store, Model("off")).index, list[str]()
+    event.listen(store.engine, "before_cursor_execute", lambda c, cur, statement, *more: asked.append(statement))
+
+    def counts() -> tuple[int, int, int]:
+        asked.clear()
+        with store.reading() as session:
+            found = index.size(session), index.count(session, "stone")
+        return *found, sum("count(" in statement for statement in asked)
+
+    size, held, questions = counts()
+    assert (size, questions) == (300, 2)
+    assert counts() == (size, held, 0)
+    with store.writing() as session:
+        session.execute(update(PaperRow).values(votes=1))
+    assert counts() == (size, held, 0)
+    add("stone")
+    assert counts() == (size + 1, held + 1, 2)
 
 
 def test_one_who_reads_an_older_state_gets_that_state(library: list[int], store: Store, add: Callable[..., int]) -> None:

@@ -59,12 +59,14 @@ class Keeps(Protocol):
 
 
 class WordIndex:
-    """Questions to the index of words. Keeps counts of words for two minutes, since a rank needs no newer ones."""
+    """Questions to the index of words. Keeps counts of words for two minutes, since a rank needs no newer ones; on SQLite for as
+    long as the index stays the same.
+    """
 
     def __init__(self, is_sqlite: bool) -> None:
         self.is_sqlite = is_sqlite
         self.postings = Postings()
-        self._counts: dict[str, tuple[float, int]] = {}
+        self._counts: dict[str, tuple[float, int, bytes]] = {}
         self._lock = threading.Lock()
 
     def holding(self, part: Text) -> Select[int]:
@@ -92,7 +94,7 @@ class WordIndex:
 
     def size(self, session: Session) -> int:
         """About how many papers there are."""
-        return max(1, self._kept("", lambda: session.scalar(select(func.count()).select_from(PaperRow)) or 0))
+        return max(1, self._kept(session, "", lambda: session.scalar(select(func.count()).select_from(PaperRow)) or 0))
 
     def count(self, session: Session, word: str) -> int:
         """In about how many papers a word stands."""
@@ -109,7 +111,7 @@ class WordIndex:
                         LIMIT {3 * MANY_POSTINGS}) AS held"""
             return int(session.execute(text(query), {"match": match}).scalar() or 0)
 
-        return self._kept(word.lower(), ask)
+        return self._kept(session, word.lower(), ask)
 
     def weights(self, session: Session, words: Sequence[str]) -> dict[str, float]:
         """The words that tell papers apart, each with its idf = ln(1 + (N - df + 1/2) / (df + 1/2)).
@@ -234,16 +236,17 @@ class WordIndex:
                 got[place] = row[1:]
         return got
 
-    def _kept(self, key: str, ask: Any) -> int:
+    def _kept(self, session: Session, key: str, ask: Any) -> int:
         moment = time.monotonic()
         known = self._counts.get(key)
         if known is not None and moment - known[0] < _KEPT_SECONDS:
             return known[1]
-        value = int(ask())
+        state = self.postings.at(session).state if self.is_sqlite else b""
+        value = known[1] if known is not None and state and state == known[2] else int(ask())
         with self._lock:
             if len(self._counts) > _LARGEST_CACHE:
                 self._counts.clear()
-            self._counts[key] = (moment, value)
+            self._counts[key] = (moment, value, state)
         return value
 
 
