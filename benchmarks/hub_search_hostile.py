@@ -123,6 +123,9 @@ def strings(count: int, seed: int, words: Sequence[str]) -> list[tuple[str, str]
 
 
 def main() -> None:
+    if len(sys.argv) < 2:
+        print("needs a data directory with papers and vectors: python benchmarks/hub_search_hostile.py HOME")
+        return
     parser = argparse.ArgumentParser()
     parser.add_argument("home", type=Path)
     parser.add_argument("--strings", type=int, default=10_000)

@@ -53,10 +53,9 @@ ASSETS = [
 
 # Signs that formulas in arXiv abstracts are mostly made of, by font. The ranges stand in static/maths.css too.
 COMMON = {
-    "Main-Regular": "U+20,U+21,U+25-2F,U+30-3B,U+3D-3F,U+41-5B,U+5D,U+61-7D,U+A0,U+B1,U+B7,U+D7,U+393,U+394,U+398,U+3A3,U+3A6,U+3A9,U+200B,"
-                    "U+2026,U+2032,U+2113,U+2192,U+2200,U+2202,U+2208,U+2212,U+221E,U+2223,U+2225,"
-                    "U+223C,U+2248,U+2260,U+2264,U+2265,U+2286,"
-                    "U+22C5,U+22EF",
+    "Main-Regular": "U+20,U+21,U+25-2F,U+30-3B,U+3D-3F,U+41-5B,U+5D,U+5E,U+61-7E,U+A0,U+A8,U+AF,U+B1,U+B7,U+D7,U+2C9,U+2D9,U+393,"
+                    "U+394,U+398,U+3A3,U+3A6,U+3A9,U+200B,U+2026,U+2032,U+2113,U+2192,U+2200,U+2202,U+2208,U+2212,U+221E,U+2223,"
+                    "U+2225,U+223C,U+2248,U+2260,U+2264,U+2265,U+2286,U+22C5,U+22EF",
     "Math-Italic": "U+41-5A,U+61-7A,U+3B1-3B6,U+3B8,U+3BB-3BE,U+3C0,U+3C1,U+3C3,U+3C4,U+3C6,U+3C8,U+3C9,U+3D5,U+3F5",
     "AMS-Regular": "U+41-5A",
 }

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import gzip
+import os
 import threading
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -95,11 +101,28 @@ def create_app(settings: Settings | None = None, *, catalogue: Catalogue | None 
     return app
 
 
+PACKED = (".js", ".css", ".svg")
+
+
+@functools.cache
+def _packed(path: str, _changed: int) -> bytes:
+    return gzip.compress(Path(path).read_bytes(), 9, mtime=0)
+
+
+def _may_pack(scope: Scope) -> bool:
+    return scope["method"] == "GET" and "gzip" in Headers(scope=scope).get("accept-encoding", "")
+
+
 class _Static(StaticFiles):
-    """Files of ours; addresses carry a hash of the bytes, so they may be kept for good."""
+    """Files of ours; addresses carry a hash of the bytes, so they may be kept for good. Scripts and styles are packed once, and well."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
+        if isinstance(response, FileResponse) and response.status_code == 200 and path.endswith(PACKED) and _may_pack(scope):
+            headers = {k: v for k, v in response.headers.items() if k not in ("content-length", "content-type")}
+            body = await run_in_threadpool(_packed, str(response.path), os.stat(response.path).st_mtime_ns)
+            response = Response(body, media_type=response.media_type,
+                                headers={**headers, "Content-Encoding": "gzip", "Vary": "Accept-Encoding"})
         if b"v=" in scope.get("query_string", b""):
             response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
         return response
