@@ -195,7 +195,12 @@ class _Run:
     def inner_tol(self) -> float:
         if self.plan.inner_tol is not None:
             return self.plan.inner_tol
-        return max(min(0.1, 0.1 * self.change), 1e-14)
+        return max(min(0.1, 0.1 * self.expected), 1e-14)
+
+    @property
+    def expected(self) -> float:
+        """The change that the next sweep may be expected to make: the last one, and as much less again as it was less than the one before."""
+        return self.change * min(1.0, max(self.change / max(self.last_change, 1e-300), 1e-2))
 
     def sweep(self, parts: list[Observed] | None) -> list[Done]:
         """Both half-sweeps, then what is known of the fit."""
@@ -253,6 +258,7 @@ class _Run:
         w: Any = self.given.astype(np.float64) if len(self.given) else None
         self.rmse = float(np.sqrt(np.average(left**2, weights=w)))
         size = float(np.linalg.norm(fitted - self.centre))
+        self.last_change = self.change
         self.change = float(np.linalg.norm(fitted - self.fitted)) / size if size > 0 else 0.0
         self.fitted = fitted
         if self.plan.huber is not None:

@@ -46,8 +46,8 @@ class RobustALSCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             asked for and the passes that earlier sweeps needed.
         tol: sweeps end when predictions of the observed entries move by less than this share of their size.
         max_iter: sweeps at most.
-        inner_tol: accuracy of approximate updates, as the gradient left over that at 0. "adaptive": a tenth of the last change of the
-            predictions, at most 0.1 (reconstructed; the theory wants 1 / poly(k, condition number)).
+        inner_tol: accuracy of approximate updates, as the gradient left over that at 0. "adaptive": a tenth of the change that the
+            predictions are expected to make next, at most 0.1 (reconstructed; the theory wants 1 / poly(k, condition number)).
         sketch_size: rows of a sketch, times the rank.
         sketch: "countsketch", "srht" (subsampled randomised Hadamard transform) or "gaussian".
         reg: ridge on both factors and biases; times the number (weight) of entries of each row or column with `scale_reg`.

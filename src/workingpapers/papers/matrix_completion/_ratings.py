@@ -35,7 +35,7 @@ class RatingsRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc,unus
         >>> pairs = np.unique(rng.integers(60, size=(4_000, 2)), axis=0)
         >>> U, V = rng.normal(size=(2, 60, 2))
         >>> y = 3 + (U[pairs[:, 0]] * V[pairs[:, 1]]).sum(axis=1) + 0.1 * rng.normal(size=len(pairs))
-        >>> search = GridSearchCV(RatingsRegressor(), {"rank": [1, 2, 5]}, scoring="neg_root_mean_squared_error", cv=3)
+        >>> search = GridSearchCV(RatingsRegressor(reg=0.02), {"rank": [1, 2, 5]}, scoring="neg_root_mean_squared_error", cv=3)
         >>> search.fit(pairs, y).best_params_
         {'rank': 2}
     """
@@ -45,7 +45,7 @@ class RatingsRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc,unus
     completer_: RobustALSCompleter
     range_: tuple[float, float]
 
-    def __init__(self, rank: int = 10, *, reg: float = 0.02, scale_reg: bool = True, solver: Any = "auto", tol: float = 1e-3,
+    def __init__(self, rank: int = 10, *, reg: float = 0.1, scale_reg: bool = True, solver: Any = "auto", tol: float = 1e-3,
                  max_iter: int = 30, loss: Any = "squared", clip: bool = True, n_jobs: int | None = 1, random_state: Any = 0) -> None:
         self.rank = rank
         self.reg = reg
