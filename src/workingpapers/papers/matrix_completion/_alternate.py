@@ -199,7 +199,7 @@ class _Run:
 
     @property
     def expected(self) -> float:
-        """The change that the next sweep may be expected to make: the last one, and as much less again as it was less than the one before."""
+        """The change to expect of the next sweep: the last one, smaller once more by the factor that it was smaller than the one before."""
         return self.change * min(1.0, max(self.change / max(self.last_change, 1e-300), 1e-2))
 
     def sweep(self, parts: list[Observed] | None) -> list[Done]:
