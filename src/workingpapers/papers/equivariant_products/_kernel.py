@@ -15,7 +15,13 @@ TILE = 64
 SMALLEST_SHARE = 2_000_000  # multiplications that a further thread is worth
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _signatures(n_factors: int) -> list[str]:
+    """For single and double precision, so that set-up compiles them and no first call waits."""
+    indices = ", ".join(["int64[::1]"] * (n_factors + 1))
+    return [f"void({', '.join([f'{t}[:, ::1]'] * n_factors)}, {indices}, {t}[::1], {t}[:, ::1])" for t in ("float32", "float64")]
+
+
+@numba.njit(_signatures(2), nogil=True, cache=True, fastmath=True)  # type: ignore[untyped-decorator, unused-ignore]
 def bilinear(x: Any, y: Any, ix: Any, iy: Any, iz: Any, coef: Any, z: Any) -> None:
     """z[n, iz] = sum coef x[n, ix] y[n, iy]."""
     n_rows, kind = x.shape[0], x.dtype
@@ -37,7 +43,7 @@ def bilinear(x: Any, y: Any, ix: Any, iy: Any, iz: Any, coef: Any, z: Any) -> No
                 z[first + i, c] = zt[c, i]
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)  # type: ignore[untyped-decorator, unused-ignore]
+@numba.njit(_signatures(3), nogil=True, cache=True, fastmath=True)  # type: ignore[untyped-decorator, unused-ignore]
 def trilinear(x: Any, y: Any, w: Any, ix: Any, iy: Any, iw: Any, iz: Any, coef: Any, z: Any) -> None:
     """z[n, iz] = sum coef x[n, ix] y[n, iy] w[n, iw]."""
     n_rows, kind = x.shape[0], x.dtype
