@@ -162,7 +162,7 @@ FULL_PAIRS = [Pairs(L, 10_000, device) for device in ("cpu", "cuda") for L in ra
 @claim("grid-vs-fourier",
        arms={GRID: method(make_product, product="gaunt_grid"), DIRECT: baseline(make_product, product="gaunt_fourier"),
              FFT: baseline(make_product, product="gaunt_fourier_fft"), "grid, FFT": method(make_product, product="gaunt_grid_fft")},
-       points=at(smoke=SMOKE_PAIRS, small=SMALL_PAIRS, full=FULL_PAIRS), seeds=at(smoke=3, small=5, full=10), is_timed=True,
+       points=at(smoke=SMOKE_PAIRS, small=SMALL_PAIRS, full=FULL_PAIRS), seeds=at(smoke=3, small=3, full=10), is_timed=True,
        rule=all_of(each_point(headline(ratio("seconds", GRID, DIRECT) < 1)), each_point(ratio("seconds", GRID, FFT) < 1),
                    aside(each_point(ratio("both", GRID, DIRECT) < 1), each_point(ratio("both", GRID, FFT) < 1),
                          title="forward and backward"),

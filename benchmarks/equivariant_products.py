@@ -1,0 +1,194 @@
+"""Equivariant products beside their peers, in turn in one run on one thread: medians, ratios with intervals, growth laws.
+
+    python -m benchmarks.equivariant_products            some minutes; e3nn stands in the project's environment
+    python -m benchmarks.equivariant_products --quick    degrees 1 to 3 and 2,000 pairs
+
+cuequivariance-torch and e3x live in environments of their own. cuequivariance's fast kernels are for GPUs; on a CPU it runs its plain
+way. A column says how many free parameters one channel reaches: times without it compare different things.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks._peers import environment, peer
+from workingpapers.claims import log_log_slope, side_by_side, t_interval
+from workingpapers.papers.equivariant_products import ProductLayer, expressivity, make_product
+from workingpapers.papers.equivariant_products.mini_mace import natural
+from workingpapers.papers.equivariant_products.timing import call_of
+
+OURS = ("cgtp", "cgtp_fused", "gaunt_grid", "gaunt_grid_fft", "gaunt_fourier", "gaunt_fourier_fft", "matrix", "vector")
+RECORDED_MS = {  # of the official JAX code on its authors' CPU, 10,000 pairs: grid, Fourier direct
+    1: (2.3, 11.0), 4: (5.1, 217.0), 10: (60.0, 4658.0),
+}  # fmt: skip
+CUE = """
+import numpy as np, torch, cuequivariance as cue, cuequivariance_torch as cuet
+torch.set_num_threads(1)
+folder, degree = sys.argv[1], int(sys.argv[2])
+x, y = (torch.tensor(np.load(f"{folder}/{n}.npy")) for n in "xy")
+irreps = cue.Irreps("O3", " + ".join(f"1x{l}{'eo'[l % 2]}" for l in range(degree + 1)))
+e = cue.descriptors.full_tensor_product(irreps, irreps)
+p = e.polynomial if hasattr(e, "polynomial") else e
+m = cuet.SegmentedPolynomial(p, method="naive")
+def turn():
+    with torch.no_grad():
+        out = m([x, y])[0]
+    return [list(out.shape), float(out.square().mean())]
+"""
+E3X = """
+import numpy as np, jax, jax.numpy as jnp, e3x
+folder, degree = sys.argv[1], int(sys.argv[2])
+x, y = (jnp.asarray(np.load(f"{folder}/{n}.npy"))[:, None, :, None] for n in "xy")
+module = e3x.nn.{module}(max_degree=2 * degree, include_pseudotensors=False)
+parameters = module.init(jax.random.PRNGKey(0), x, y)
+run = jax.jit(lambda a, b: module.apply(parameters, a, b))
+run(x, y).block_until_ready()
+def turn():
+    out = run(x, y).block_until_ready()
+    return [list(out.shape), float((out**2).mean())]
+"""
+
+
+def row(what: str, *cells: str) -> None:
+    print(f"{what:<52}" + "".join(f" {c:>13}" for c in cells), flush=True)
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{1e3 * seconds:.3g} ms"
+
+
+def ratio(timings: Any, a: str, b: str) -> str:
+    found = timings.ratio(a, b)
+    return f"{found.estimate:.2f} x [{found.lo:.2f}, {found.hi:.2f}]"
+
+
+# ---------------------------------------------------------------- beside e3nn
+
+
+def products(degrees: list[int], batch: int) -> Mapping[str, dict[int, tuple[float, ...]]]:
+    """All products and e3nn's full product, forward, and forward with backward; samples by product and degree."""
+    from e3nn import o3
+
+    samples: dict[str, dict[int, tuple[float, ...]]] = {}
+    for degree in degrees:
+        irreps = natural(degree, 1)
+        made: dict[str, torch.nn.Module] = {name: make_product(name, irreps, irreps) for name in OURS}
+        made["e3nn full"] = o3.FullTensorProduct(irreps, irreps)
+        x, y = (torch.randn(batch, (degree + 1) ** 2) for _ in range(2))
+        torch.testing.assert_close(made["cgtp"](x[:50], y[:50]), made["e3nn full"](x[:50], y[:50]), atol=1e-5, rtol=1e-4)
+        forward = side_by_side({n: call_of(tp, x, y) for n, tp in made.items()}, repeats=5)
+        x.requires_grad_()
+        y.requires_grad_()
+        both = side_by_side({n: call_of(tp, x, y, backward=True) for n, tp in made.items()}, repeats=5)
+        row(f"L = {degree}, {batch:,} pairs" + (", restless machine" if forward.noisy else ""), "forward", "e3nn / it", "with backward",
+            "e3nn / it", "parameters", "ms a parameter")
+        for name, tp in made.items():
+            paths = expressivity(make_product("cgtp", irreps, irreps) if name == "e3nn full" else tp, channels=1)  # type: ignore[arg-type]
+            samples.setdefault(name, {})[degree] = forward[name].samples
+            row(f"  {name}", milliseconds(forward[name].median), f"{forward.ratio('e3nn full', name).estimate:.2f} x",
+                milliseconds(both[name].median), f"{both.ratio('e3nn full', name).estimate:.2f} x", str(paths),
+                f"{1e3 * forward[name].median / paths:.3g}")
+        if degree in RECORDED_MS:
+            grid, fourier = RECORDED_MS[degree]
+            row("  recorded by the authors in JAX, other machine", f"{grid:g} ms grid", f"{fourier:g} Fourier")
+    return samples
+
+
+def growth(samples: Mapping[str, dict[int, tuple[float, ...]]], theory: Mapping[str, float]) -> None:
+    """Log-log slopes of time in L + 1 over the upper half of the degrees, one a round, with Student's t interval."""
+    for name, by_degree in samples.items():
+        degrees = sorted(by_degree)[-max(3, (len(by_degree) + 1) // 2) :]
+        if len(degrees) < 3:
+            continue
+        slopes = [log_log_slope([d + 1 for d in degrees], [by_degree[d][k] for d in degrees]) for k in range(len(by_degree[degrees[0]]))]
+        found = t_interval(slopes)
+        wanted = f"theory {theory[name]:g}" if name in theory else ""
+        row(f"slope of {name}, L = {degrees[0]} to {degrees[-1]}", f"{found.estimate:.2f}", f"[{found.lo:.2f}, {found.hi:.2f}]", wanted)
+
+
+def layers(batch: int) -> None:
+    """The drop-in layer beside e3nn's fully connected product, forward and backward, all weights."""
+    from e3nn import o3
+
+    for channels, degree in ((8, 2), (32, 2), (16, 3)):
+        irreps = (natural(degree, channels), natural(degree, 1), natural(degree, channels))
+        made: dict[str, torch.nn.Module] = {"e3nn": o3.FullyConnectedTensorProduct(*irreps)}
+        made |= {name: ProductLayer(*irreps, product=name) for name in ("cgtp", "gaunt_grid", "gaunt_fourier", "matrix")}
+        x, y = torch.randn(batch, made["e3nn"].irreps_in1.dim), torch.randn(batch, made["e3nn"].irreps_in2.dim)
+
+        def step(layer: torch.nn.Module, x: torch.Tensor = x, y: torch.Tensor = y) -> Any:
+            return torch.autograd.grad(layer(x, y).square().sum(), list(layer.parameters()))
+
+        calls: dict[str, Callable[[], object]] = {name: (lambda layer=layer: step(layer)) for name, layer in made.items()}
+        timings = side_by_side(calls, repeats=5)
+        row(f"layer of {channels} channels, L = {degree}, {batch:,} rows, training", "time", "e3nn / it [interval]", "", "weights")
+        for name, layer in made.items():
+            row(f"  {name}", milliseconds(timings[name].median), ratio(timings, "e3nn", name), "",
+                f"{sum(p.numel() for p in layer.parameters()):,}")
+
+
+# ---------------------------------------------------------------- peers of other environments
+
+
+def others(degrees: list[int], batch: int) -> None:
+    """cuequivariance-torch and e3x, each in turn with ours through a pipe."""
+    peers: list[tuple[str, list[str], str, str]] = [
+        ("cuequivariance", ["torch", "numpy", "e3nn==0.6.0", "cuequivariance==0.13.0", "cuequivariance-torch==0.13.0"], CUE, "cgtp"),
+        ("e3x", ["numpy", "jax", "flax", "e3x==1.0.2"], E3X.replace("{module}", "FusedTensor"), "matrix"),
+        ("e3x", ["numpy", "jax", "flax", "e3x==1.0.2"], E3X.replace("{module}", "Tensor"), "cgtp"),
+    ]
+    for name, requirements, script, ours in peers:
+        try:
+            python = environment(name, requirements)
+        except Exception as error:
+            row(f"{name}: not here", f"({type(error).__name__})")
+            continue
+        for degree in degrees:
+            tp = make_product(ours, natural(degree, 1), natural(degree, 1))
+            x, y = (torch.randn(batch, (degree + 1) ** 2) for _ in range(2))
+            with tempfile.TemporaryDirectory() as folder:
+                np.save(Path(folder) / "x.npy", x.numpy())
+                np.save(Path(folder) / "y.npy", y.numpy())
+                try:
+                    with peer(python, script, folder, str(degree)) as turn:
+                        answer: dict[str, Any] = {}
+                        timings = side_by_side({"ours": call_of(tp, x, y), "theirs": lambda t=turn, a=answer: a.update(theirs=t())},
+                                               repeats=5)
+                except RuntimeError as error:
+                    row(f"{name}, L = {degree}: does not run here", str(error)[:60])
+                    break
+            module = "" if name != "e3x" else " FusedTensor" if ours == "matrix" else " Tensor"
+            row(f"{ours} / {name}{module}, L = {degree}, output {answer['theirs'][0]}", milliseconds(timings["ours"].median),
+                milliseconds(timings["theirs"].median), ratio(timings, "theirs", "ours"))
+
+
+def main(arguments: list[str]) -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    quick = "--quick" in arguments
+    degrees, batch = ([1, 2, 3], 2_000) if quick else ([1, 2, 3, 4, 5, 6], 10_000)
+    samples = products(degrees, batch)
+    if not quick:
+        steep = {n: {} for n in ("gaunt_grid", "gaunt_grid_fft", "gaunt_fourier_fft", "cgtp", "matrix")}  # type: ignore[var-annotated]
+        for degree in (6, 7, 8, 9, 10):
+            irreps = natural(degree, 1)
+            x, y = (torch.randn(1_000, (degree + 1) ** 2) for _ in range(2))
+            found = side_by_side({n: call_of(make_product(n, irreps, irreps), x, y) for n in steep}, repeats=3)
+            for n in steep:
+                steep[n][degree] = found[n].samples
+        growth(steep, {"gaunt_grid": 4, "gaunt_grid_fft": 3, "gaunt_fourier_fft": 3, "cgtp": 5, "matrix": 4})
+    else:
+        growth(samples, {})
+    layers(200 if quick else 1_000)
+    others(degrees[:2] if quick else [1, 2, 3, 4], batch)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
