@@ -36,10 +36,12 @@ class LightMiniLM(OnnxMiniLM):
         import onnxruntime
 
         super(OnnxMiniLM, self).__init__(max_length, batch)  # its own constructor would load the network as it is
+        options = onnxruntime.SessionOptions()
+        options.enable_cpu_mem_arena = False  # it would keep for good what questions at once have ever taken
         with tempfile.NamedTemporaryFile(suffix=".onnx") as file:  # of bytes ONNX Runtime keeps a copy
             file.write(rows_first(source.read_bytes()))
             file.flush()
-            self._session: Any = onnxruntime.InferenceSession(file.name, providers=["CPUExecutionProvider"])
+            self._session: Any = onnxruntime.InferenceSession(file.name, options, providers=["CPUExecutionProvider"])
 
 
 def load_light(max_length: int) -> Embedder:
