@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from workingpapers.claims import Claim, Trial, Workload
+from workingpapers.claims import Claim, Measurement, Results, Trial, Workload
 from workingpapers.papers.catalogue import load_catalogue
 from workingpapers.papers.matrix_completion._cost import exact_flops
 from workingpapers.papers.matrix_completion._sweep import How
@@ -74,6 +74,16 @@ def test_where_times_cross() -> None:
     table = {10: {"shared basis": 2.0, "exact": 1.0}, 40: {"shared basis": 1.0, "exact": 2.0}}
     assert claims.crossing(table) == pytest.approx(20)
     assert claims.crossing({10: {"shared basis": 1.0, "exact": 2.0}, 40: {"shared basis": 1.0, "exact": 3.0}}) is None
+
+
+def test_the_plot_of_times_marks_the_crossing() -> None:
+    times = {5: (2.0, 1.0), 20: (2.0, 1.0), 80: (2.0, 4.0)}
+    rows = [Measurement("seconds", arm, seed, f"rank {k}", "seconds", t) for k, pair in times.items() for seed in range(3)
+            for arm, t in zip(("shared basis", "exact"), pair)]
+    results = Results(rows, [], {}, {f"rank {k}": {"k": float(k)} for k in times})
+    drawn = str(claims.time_by_rank(results).to_dict())
+    assert "cross at 40" in drawn
+    assert drawn.count("'seconds': 4.0") == 1
 
 
 def test_injected_errors_are_as_large_as_they_say() -> None:

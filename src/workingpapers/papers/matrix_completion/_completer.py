@@ -151,6 +151,7 @@ class RobustALSCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         if self.rank > min(m, n):
             raise ValueError(f"rank is {self.rank}, more than the smaller side of X, which has {m} sample(s) and {n} feature(s)")
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
+        everything = observed
         observed, held_out = self._held_out(observed, rng)
         self._warn_of_gaps(observed)
         w = observed.rows.weights
@@ -169,7 +170,7 @@ class RobustALSCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self._keep(found, observed)
         self._rows = observed.rows if not len(found.weights) else observed.weighted(found.weights).rows
         if self.add_indicator:
-            self.indicator_ = MissingIndicator(error_on_new=False).fit(_dense(X, observed))
+            self.indicator_ = MissingIndicator(error_on_new=False).fit(_dense(X, everything))
         return self
 
     def _plan(self, rng: np.random.Generator) -> Plan:

@@ -358,12 +358,13 @@ class Split:
 
 
 def split(trial: Trial | TimedTrial) -> Split:
-    """The point's entries in two parts: a tenth, or as much as the point asks for, is predicted."""
+    """The point's entries in two parts: a tenth, or as much as the point asks for, is predicted, where row and column have others."""
     given = trial.point.load(trial.rng)
     observed = observe(given.triplets if isinstance(given, Ratings) else given)
     r, c, v = observed.triplets
     aside_ = trial.rng_for("split").random(len(v)) < getattr(trial.point, "held_out", 0.1)
-    return Split((r[~aside_], c[~aside_], v[~aside_], observed.shape), r[aside_], c[aside_], v[aside_])
+    asked = aside_ & np.isin(r, r[~aside_]) & np.isin(c, c[~aside_])
+    return Split((r[~aside_], c[~aside_], v[~aside_], observed.shape), r[asked], c[asked], v[asked])
 
 
 def rank_for(shape: tuple[int, int]) -> int:
