@@ -19,6 +19,7 @@ from .findings import UNDER_WAY, ClaimView, Finding, is_older
 from .people import ViewerOf
 from .people.viewer import WITH_TOKEN
 from .problems import PROBLEM_JSON
+from .row_ids import MOST_ID
 from .site import SiteOf
 
 DESCRIPTION = "Papers, what they claim, and what was measured here. Errors are problem documents (RFC 9457)."
@@ -213,7 +214,7 @@ def get_claim(site: SiteOf, slug: Slug, claim_id: ClaimId) -> ClaimOut:
 def list_runs(site: SiteOf, paper: Annotated[str | None, Query(max_length=80)] = None,
               claim: Annotated[str | None, Query(max_length=120)] = None,
               verdict: VerdictWord | None = None, state: StateWord | None = None,
-              before: Annotated[int | None, Query(ge=1, le=2**53, description="cursor: `next` of the page before")] = None,
+              before: Annotated[int | None, Query(ge=1, le=MOST_ID, description="cursor: `next` of the page before")] = None,
               limit: Limit = 50) -> Runs:
     """Runs of this store, newest first."""
     with site.lab.store.reading() as session:
@@ -258,7 +259,7 @@ def cancel_run(site: SiteOf, viewer: ViewerOf, run_id: RunId) -> RunOut:
     200: {"description": "Events `state`, `progress`, `trial`, `warning`, `verdict`, `queue`; the last one is `done`.",
           "content": {"text/event-stream": {"schema": {"type": "string"}}}}})
 async def run_events(site: SiteOf, request: Request, run_id: RunId,
-                     after: Annotated[int | None, Query(ge=0, le=2**53, description="in place of the header Last-Event-ID")] = None,
+                     after: Annotated[int | None, Query(ge=0, le=MOST_ID, description="in place of the header Last-Event-ID")] = None,
                      ) -> Response:
     """Server-sent events of a run; ids are the event numbers, `Last-Event-ID` resumes."""
     return await live.respond(site, request, run_id, after)

@@ -17,6 +17,7 @@ from .findings import UNDER_WAY, VERDICTS, check_views, finding_of, is_older
 from .guard import PICTURE_POLICY
 from .problems import Problem
 from .rendering import page
+from .row_ids import MOST_ID
 from .site import SiteOf
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -31,7 +32,7 @@ Words = Annotated[str, Query(max_length=120)]
 
 @router.api_route("/runs", methods=READ)
 def runs(request: Request, site: SiteOf, paper: Words = "", verdict: Words = "", state: Words = "",
-         before: Annotated[int | None, Query(ge=1)] = None) -> Response:
+         before: Annotated[int | None, Query(ge=1, le=MOST_ID)] = None) -> Response:
     """Every run of this store, newest first."""
     if verdict and verdict not in VERDICTS:
         raise Problem(422, "No such verdict", f"Choose one of: {', '.join(VERDICTS)}.")

@@ -6,8 +6,12 @@ A route that is not in the table fails the first test: add it with the lowest ro
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import Any, get_args
 
+import numpy as np
 import pytest
+from annotated_types import Le
 from fastapi.routing import APIRoute
 from sqlalchemy import select
 
@@ -15,6 +19,7 @@ from workingpapers.hub.people.accounts import create_user
 from workingpapers.hub.people.comments import add_comment
 from workingpapers.hub.people.roles import ROLES, SCOPES
 from workingpapers.hub.people.viewer import Viewer
+from workingpapers.hub.row_ids import MOST_ID
 from workingpapers.hub.tables import AuthorshipRow, DoubtRow
 from workingpapers.hub.tokens import FORM_HEADER
 from workingpapers.lab.store import Base
@@ -93,17 +98,21 @@ BY_TOKEN_ALONE = ("/api/papers/{name:path}/comment",)
 NO_ACCESS = (401, 403)
 
 
-def routes(app):
-    """Every method and path, through routers inside routers."""
-    waiting, out = list(app.routes), []
+def api_routes(app: Any) -> Iterator[APIRoute]:
+    """Every route, through routers inside routers."""
+    waiting = list(app.routes)
     while waiting:
         route = waiting.pop()
         inner = getattr(route, "routes", None) or getattr(getattr(route, "original_router", None), "routes", None)
         if isinstance(route, APIRoute):
-            out += [(method, route.path) for method in route.methods]
+            yield route
         elif inner:
             waiting += inner
-    return sorted(out)
+
+
+def routes(app: Any) -> list[tuple[str, str]]:
+    """Every method and path."""
+    return sorted((method, route.path) for route in api_routes(app) for method in route.methods)
 
 
 UNSAFE = sorted(tuple(key.split(" ", 1)) for key in TABLE if not key.startswith(("GET ", "HEAD ")))
@@ -340,3 +349,21 @@ def test_the_last_admin_stays(person, lab):
     answer = admin.post(f"/admin/users/{admin.user.id}/role", role="reader")
     assert answer.status_code == 422
     assert "only admin" in answer.text
+
+
+
+def test_no_route_takes_numbers_that_a_database_cannot_hold(app: Any) -> None:
+    """PostgreSQL's integers end at 2^31, SQLite's at 2^63: beyond, the database would fail and not the request."""
+    numbers = [(route.path, field) for route in api_routes(app)
+               for part in ("path_params", "query_params", "body_params") for field in getattr(route.dependant, part)
+               if int in {field.field_info.annotation, *get_args(field.field_info.annotation)}]
+    assert len(numbers) > 10
+    loose = [f"{path} {field.name}" for path, field in numbers
+             if min((m.le for m in field.field_info.metadata if isinstance(m, Le)), default=np.inf) > MOST_ID]
+    assert loose == []
+
+
+@pytest.mark.parametrize("number", [2**31, 2**63, 10**30])
+def test_numbers_that_no_row_has_are_refused(client: Any, number: int) -> None:
+    for address in (f"/runs?before={number}", f"/api/v1/runs?before={number}", f"/api/v1/runs/none/events?after={number}"):
+        assert client.get(address).status_code in (404, 422), address

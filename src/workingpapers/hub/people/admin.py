@@ -14,6 +14,7 @@ from workingpapers.lab.store import now
 from ..forms import has_token
 from ..problems import Problem
 from ..rendering import page
+from ..row_ids import MOST_ID, RowId
 from ..shelf import settling
 from ..site import SiteOf
 from ..tables import AuditRow, DoubtRow, JobRow, PaperRow, UserRow
@@ -36,7 +37,7 @@ Word = Annotated[str, Form(max_length=200)]
 
 @router.api_route("/admin", methods=READ)
 def admin(request: Request, site: SiteOf, viewer: ViewerOf, q: Annotated[str, Query(max_length=120)] = "",
-          after: Annotated[int, Query(ge=0, le=2**53)] = 0) -> Response:
+          after: Annotated[int, Query(ge=0, le=MOST_ID)] = 0) -> Response:
     """What waits for an editor or admin."""
     if viewer.user is None and viewer.via == "nothing":
         return RedirectResponse(sign_in_address("/admin"), 303)
@@ -63,7 +64,7 @@ def admin(request: Request, site: SiteOf, viewer: ViewerOf, q: Annotated[str, Qu
 
 
 @forms.post("/admin/users/{user_id}/role")
-def change_role(site: SiteOf, viewer: AdminOf, user_id: int, role: Word) -> Response:
+def change_role(site: SiteOf, viewer: AdminOf, user_id: RowId, role: Word) -> Response:
     """Give somebody another role."""
     try:
         with site.lab.store.writing() as session:
@@ -74,7 +75,7 @@ def change_role(site: SiteOf, viewer: AdminOf, user_id: int, role: Word) -> Resp
 
 
 @forms.post("/admin/users/{user_id}/signout")
-def sign_somebody_out(site: SiteOf, viewer: AdminOf, user_id: int) -> Response:
+def sign_somebody_out(site: SiteOf, viewer: AdminOf, user_id: RowId) -> Response:
     """End every sign-in and token of somebody, as after a theft."""
     with site.lab.store.writing() as session:
         sign_out_everywhere(session, _user(session, user_id), actor=viewer.name)
@@ -82,7 +83,7 @@ def sign_somebody_out(site: SiteOf, viewer: AdminOf, user_id: int) -> Response:
 
 
 @forms.post("/admin/authorships/{claim_id}")
-def settle(site: SiteOf, viewer: AdminOf, claim_id: int, answer: Word) -> Response:
+def settle(site: SiteOf, viewer: AdminOf, claim_id: RowId, answer: Word) -> Response:
     """Approve or refuse a claim of authorship."""
     with site.lab.store.writing() as session:
         settle_authorship(session, claim_id, answer, actor=viewer.name)
@@ -90,7 +91,7 @@ def settle(site: SiteOf, viewer: AdminOf, claim_id: int, answer: Word) -> Respon
 
 
 @forms.post("/admin/doubts/{doubt_id}")
-def settle_doubt(site: SiteOf, viewer: EditorOf, doubt_id: int, answer: Word,
+def settle_doubt(site: SiteOf, viewer: EditorOf, doubt_id: RowId, answer: Word,
                  paper: Annotated[str, Form(max_length=500)] = "") -> Response:
     """Say that it is the same paper, or not."""
     try:
@@ -106,7 +107,7 @@ def settle_doubt(site: SiteOf, viewer: EditorOf, doubt_id: int, answer: Word,
 
 
 @forms.post("/admin/doubts/{doubt_id}/reopen")
-def reopen_doubt(site: SiteOf, viewer: EditorOf, doubt_id: int) -> Response:
+def reopen_doubt(site: SiteOf, viewer: EditorOf, doubt_id: RowId) -> Response:
     """Take the answer back."""
     try:
         with site.lab.store.writing() as session:

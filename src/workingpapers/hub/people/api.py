@@ -9,6 +9,7 @@ from fastapi import APIRouter, Body, Depends, Path, Query, Response
 from pydantic import Field
 
 from ..api import V1, Model, problems
+from ..row_ids import MOST_ID, RowId
 from ..site import Site, SiteOf
 from ..tables import PaperRow
 from .accounts import export_account
@@ -23,7 +24,6 @@ router = APIRouter(tags=["people"])
 
 PaperName = Annotated[str, Path(description="arXiv id, `doi:...`, `wp:...` or slug", max_length=600, examples=["2201.12909"])]
 TagName = Annotated[str, Path(description="a tag; `saved` is the bookmark", min_length=1, max_length=MAX_TAG)]
-CommentId = Annotated[int, Path(ge=1, le=2**53)]
 VoterOf = Annotated[Viewer, Depends(may("vote"))]
 CommenterOf = Annotated[Viewer, Depends(may("comment"))]
 
@@ -75,7 +75,7 @@ class NewComment(Model):
 
     paper: str = Field(min_length=1, max_length=600, examples=["2201.12909"])
     markdown: str = Field(min_length=1, max_length=MAX_COMMENT)
-    parent: int | None = Field(None, ge=1, le=2**53, description="the comment that this answers")
+    parent: int | None = Field(None, ge=1, le=MOST_ID, description="the comment that this answers")
 
 
 class NewText(Model):
@@ -164,7 +164,7 @@ def comment(site: SiteOf, viewer: CommenterOf, new: Annotated[NewComment, Body()
 
 
 @router.patch(f"{V1}/comments/{{comment_id}}", responses=problems(401, 403, 404, 413, 422, 429), dependencies=WITH_TOKEN)
-def change_comment(site: SiteOf, viewer: CommenterOf, comment_id: CommentId, new: Annotated[NewText, Body()]) -> CommentOut:
+def change_comment(site: SiteOf, viewer: CommenterOf, comment_id: RowId, new: Annotated[NewText, Body()]) -> CommentOut:
     """Change the text of one's own comment."""
     with site.lab.store.writing() as session:
         row = edit_comment(session, viewer, comment_id, new.markdown)
@@ -174,7 +174,7 @@ def change_comment(site: SiteOf, viewer: CommenterOf, comment_id: CommentId, new
 
 @router.delete(f"{V1}/comments/{{comment_id}}", status_code=204, responses=problems(401, 403, 404, 413, 422), dependencies=WITH_TOKEN,
                response_class=Response)
-def remove_comment(site: SiteOf, viewer: CommenterOf, comment_id: CommentId) -> None:
+def remove_comment(site: SiteOf, viewer: CommenterOf, comment_id: RowId) -> None:
     """Delete one's own comment, or any as an editor; its place stays."""
     with site.lab.store.writing() as session:
         delete_comment(session, viewer, comment_id)

@@ -14,6 +14,7 @@ from ..forms import has_token
 from ..mail import MailError
 from ..problems import Problem
 from ..rendering import local_path, page, wants_fragment
+from ..row_ids import MOST_ID, RowId
 from ..site import Site, SiteOf
 from ..tables import CommentRow, PaperRow, SigninRow, UserRow
 from ..tokens import SESSION_COOKIE, VISITOR_COOKIE, cookie_of, drop_cookie, keep_cookie, new_visitor, visitor_of
@@ -168,8 +169,8 @@ def _acted(request: Request, site: Site, viewer: Viewer, paper_id: int, back: st
 
 
 @router.post("/comments")
-def comment(request: Request, site: SiteOf, viewer: CommenterOf, paper: Paper, markdown: Text, parent: Annotated[int | None, Form()] = None,
-            ) -> Response:
+def comment(request: Request, site: SiteOf, viewer: CommenterOf, paper: Paper, markdown: Text,
+            parent: Annotated[int | None, Form(ge=1, le=MOST_ID)] = None) -> Response:
     """Add a comment, or an answer to one."""
     with site.lab.store.writing() as session:
         row = add_comment(session, viewer, paper_named(session, paper), markdown, parent)
@@ -177,7 +178,7 @@ def comment(request: Request, site: SiteOf, viewer: CommenterOf, paper: Paper, m
 
 
 @router.post("/comments/{comment_id}")
-def change_comment(request: Request, site: SiteOf, viewer: CommenterOf, comment_id: int, markdown: Text) -> Response:
+def change_comment(request: Request, site: SiteOf, viewer: CommenterOf, comment_id: RowId, markdown: Text) -> Response:
     """Change the text of one's own comment."""
     with site.lab.store.writing() as session:
         row = edit_comment(session, viewer, comment_id, markdown)
@@ -185,7 +186,7 @@ def change_comment(request: Request, site: SiteOf, viewer: CommenterOf, comment_
 
 
 @router.post("/comments/{comment_id}/delete")
-def remove_comment(request: Request, site: SiteOf, viewer: CommenterOf, comment_id: int) -> Response:
+def remove_comment(request: Request, site: SiteOf, viewer: CommenterOf, comment_id: RowId) -> Response:
     """Delete a comment; its place stays."""
     with site.lab.store.writing() as session:
         row = delete_comment(session, viewer, comment_id)
@@ -225,7 +226,7 @@ def profile(request: Request, site: SiteOf, viewer: SelfOf, handle: Word, displa
 
 
 @router.post("/me/signins/{signin_id}/end")
-def end_signin(request: Request, site: SiteOf, viewer: SelfOf, signin_id: int) -> Response:
+def end_signin(request: Request, site: SiteOf, viewer: SelfOf, signin_id: RowId) -> Response:
     """Sign one of one's browsers out."""
     with site.lab.store.writing() as session:
         signin.end_signin(session, viewer.account(), signin_id)
@@ -249,7 +250,7 @@ def make_token(request: Request, site: SiteOf, viewer: SelfOf, name: Annotated[s
 
 
 @router.post("/me/tokens/{token_id}/revoke")
-def revoke_token(site: SiteOf, viewer: SelfOf, token_id: int) -> Response:
+def revoke_token(site: SiteOf, viewer: SelfOf, token_id: RowId) -> Response:
     """Revoke one of one's API tokens."""
     with site.lab.store.writing() as session:
         signin.revoke_token(session, viewer.account(), token_id)

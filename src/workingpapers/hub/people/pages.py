@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from ..problems import Problem
 from ..rendering import local_path, page
+from ..row_ids import MOST_ID
 from ..site import SiteOf
 from ..tables import ApiTokenRow, AuthorshipRow, CommentRow, PaperRow, SigninRow, TagRow
 from ..tokens import visitor_of
@@ -47,7 +48,7 @@ def open_link(request: Request, site: SiteOf, secret: str) -> Response:
 
 @router.api_route("/me", methods=READ)
 def me(request: Request, site: SiteOf, viewer: ViewerOf, tag: Annotated[str, Query(max_length=60)] = "",
-       before: Annotated[int | None, Query(ge=1, le=2**53)] = None) -> Response:
+       before: Annotated[int | None, Query(ge=1, le=MOST_ID)] = None) -> Response:
     """One's own account: what was saved and said, where one is signed in, tokens, export, deletion."""
     if viewer.user is None:
         return RedirectResponse(sign_in_address("/me"), 303)
