@@ -37,6 +37,7 @@ def cli(home: Path, *words: str) -> list[str]:
     return [sys.executable, "-m", "workingpapers.cli", "ingest", *words]
 
 
+@pytest.mark.sqlite
 def test_a_killed_import_goes_on_where_it_stopped(tmp_path: Path) -> None:
     path, home = many(tmp_path / "long.jsonl.gz", 12_000), tmp_path / "home"
     environment = {**os.environ, "WORKINGPAPERS_HOME": str(home)}
