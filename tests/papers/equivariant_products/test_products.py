@@ -274,6 +274,29 @@ def test_large_batches_in_chunks_and_threads_are_the_same():
         torch.testing.assert_close(product(x.requires_grad_(), y).detach(), product(x.detach(), y), atol=1e-5, rtol=1e-4)
 
 
+def _in_threads() -> float:
+    """The kernel alone, without torch, whose own threads no fork survives."""
+    from workingpapers.papers.equivariant_products._kernel import bilinear, spread
+
+    n, ones = 50_000, np.ones(100)
+    out, indices = np.zeros((n, 10)), np.arange(100) % 10
+    spread(bilinear, [np.ones((n, 10)), np.ones((n, 10))], [indices, indices, indices], ones, out, 2)
+    return float(out.sum())
+
+
+def test_threads_survive_a_fork():
+    """A process forked after the kernel's threads were started makes its own."""
+    import multiprocessing
+
+    assert _in_threads() == 50_000 * 100
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=lambda: queue.put(_in_threads()))
+    child.start()
+    assert queue.get(timeout=30) == 50_000 * 100
+    child.join(10)
+
+
 def test_autocast_and_other_precisions():
     x, y = randn(4, 18).float(), randn(4, 18, seed=1).float()
     for name in PRODUCTS:

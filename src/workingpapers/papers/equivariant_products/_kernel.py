@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -69,7 +70,8 @@ def trilinear(x: Any, y: Any, w: Any, ix: Any, iy: Any, iw: Any, iz: Any, coef: 
 
 
 @lru_cache(maxsize=1)
-def _pool(threads: int) -> ThreadPoolExecutor:
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """One a process: a fork takes the pool along, but not its threads."""
     return ThreadPoolExecutor(threads, thread_name_prefix="sparse-product")
 
 
@@ -81,6 +83,7 @@ def spread(kernel: Callable[..., None], rows: list[Any], indices: list[Any], coe
         kernel(*rows, *indices, coef, out)
         return
     cuts = [round(k * n / shares) for k in range(shares + 1)]
-    jobs = [_pool(threads).submit(kernel, *(r[a:b] for r in rows), *indices, coef, out[a:b]) for a, b in pairwise(cuts)]
+    pool = _pool(threads, os.getpid())
+    jobs = [pool.submit(kernel, *(r[a:b] for r in rows), *indices, coef, out[a:b]) for a, b in pairwise(cuts)]
     for job in jobs:
         job.result()
