@@ -67,10 +67,15 @@ def named(found: Sequence[Check], words: str) -> float | None:
 class Compiled(Workload):
     """A workload before whose first trial the solvers are compiled, once, so that trials side by side need not each do it."""
 
+    def solvers(self) -> tuple[str, ...]:
+        """What its trials solve with."""
+        return ("cholesky", "cg_orth", "sketch")
+
     def prepare(self, progress: Progress) -> None:
         observed = observe(([0, 0, 1, 1], [0, 1, 0, 1], [1.0, 2.0, 3.0, 5.0], (2, 2)))
-        for i, solver in enumerate(("cholesky", "cg_orth", "sketch")):
-            progress(i / 3, f"compiling {solver}")
+        solvers = self.solvers()
+        for i, solver in enumerate(solvers):
+            progress(i / len(solvers), f"compiling {solver}")
             half_sweep(observed.columns, np.eye(2)[:, :1].copy(), np.zeros((2, 1)), np.ones(2), How(solver), 0.1, SINGLE)
 
 
@@ -112,6 +117,9 @@ class Sampled(Compiled):
     def label(self) -> str:
         injected = f", errors of {self.injected:g}" if self.injected else ""
         return f"{self.n} x {self.n}, rank {self.k}, {self.times:g} x{injected}"
+
+    def solvers(self) -> tuple[str, ...]:
+        return ("cholesky", "sketch") if self.injected else super().solvers()
 
     def load(self, rng: np.random.Generator) -> LowRank:
         return simulate(self.n, self.n, self.k, round(self.times * self.k * (2 * self.n - self.k)), rng=rng)
