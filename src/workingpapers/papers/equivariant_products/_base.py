@@ -58,9 +58,11 @@ class Tables(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self._masters: dict[str, Array] = {}
+        self._first_table = ""
 
     def _table(self, name: str, values: Array) -> None:
         self._masters[name] = values
+        self._first_table = self._first_table or name
         self.register_buffer(name, torch.as_tensor(values, dtype=torch.get_default_dtype()), persistent=False)
 
     def _index(self, name: str, values: Any) -> None:
@@ -134,6 +136,9 @@ class EquivariantProduct(Tables):
             raise ValueError(f"x has last dimension {x.shape[-1]}, its irreps {self.irreps_in1} need {self.dim1}")
         if y.shape[-1] != self.dim2:
             raise ValueError(f"y has last dimension {y.shape[-1]}, its irreps {self.irreps_in2} need {self.dim2}")
+        table = getattr(self, self._first_table, None)
+        if table is not None and x.dtype != table.dtype and not torch.is_autocast_enabled(x.device.type):
+            raise ValueError(f"x is {x.dtype}, the product {table.dtype}: call .double() or .float() on one of them")
         given = self._weight(weight)
         lead = torch.broadcast_shapes(x.shape[:-1], y.shape[:-1], *([given.shape[:-1]] if given is not None else []))
         rows = prod(lead)
