@@ -102,9 +102,9 @@ def products(degrees: list[int], batch: int) -> Mapping[str, dict[int, tuple[flo
 
 
 def growth(samples: Mapping[str, dict[int, tuple[float, ...]]], theory: Mapping[str, float]) -> None:
-    """Log-log slopes of time in L + 1 over the upper half of the degrees, one a round, with Student's t interval."""
+    """Log-log slopes of time in L + 1, one a round, with Student's t interval."""
     for name, by_degree in samples.items():
-        degrees = sorted(by_degree)[-max(3, (len(by_degree) + 1) // 2) :]
+        degrees = sorted(by_degree)
         if len(degrees) < 3:
             continue
         slopes = [log_log_slope([d + 1 for d in degrees], [by_degree[d][k] for d in degrees]) for k in range(len(by_degree[degrees[0]]))]
@@ -184,7 +184,7 @@ def main(arguments: list[str]) -> None:
         for degree in (6, 7, 8, 9, 10):
             irreps = natural(degree, 1)
             x, y = (torch.randn(1_000, (degree + 1) ** 2) for _ in range(2))
-            found = side_by_side({n: call_of(make_product(n, irreps, irreps), x, y) for n in steep}, repeats=3)
+            found = side_by_side({n: call_of(make_product(n, irreps, irreps), x, y) for n in steep}, repeats=5)
             for n in steep:
                 steep[n][degree] = found[n].samples
         growth(steep, {"gaunt_grid": 4, "gaunt_grid_fft": 3, "gaunt_fourier_fft": 3, "cgtp": 5, "matrix": 4})
