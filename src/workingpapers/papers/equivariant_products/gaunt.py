@@ -38,8 +38,8 @@ class GauntTP(SignalProduct):
             the same. Degrees that are absent count as zero.
         irreps_out: of the degrees to keep; None keeps all up to the sum of the inputs' highest.
         method: `grid` (three matrix products, O(L^4) for each row), `grid_fft` (Legendre, then FFT over the azimuth; O(L^3)),
-            `fourier` (the original: series in two angles, convolved directly; O(L^4)), `fourier_fft` (the same by FFT; O(L^3)),
-            `dense` (one big table). All give the same numbers.
+            `fourier` (the original: series in two angles, convolved directly; O(L^4)), `fourier_fft` (the same by FFT, O(L^2 log L); its
+            changes of basis are dense here, O(L^4)), `dense` (one big table). All give the same numbers.
         grid: `exact`, or (n_beta, n_alpha) for the grid methods.
         weights: none; shared or external ones scale each degree of both inputs and of the output in each channel, (n1 + n2 + n3)
             channels numbers.
