@@ -231,7 +231,7 @@ LEARNING = (GRID, CLASSICAL, "distances alone")
 
 
 @claim("faster-training", arms=MACE_ARMS,
-       points=at(smoke=[Training(64, 8, 2, 2, 12, 20)], small=[Training(64, 16, 2, 3, 200, 400, batch=4)],
+       points=at(smoke=[Training(64, 4, 2, 2, 8, 12)], small=[Training(64, 16, 2, 3, 200, 400, batch=4)],
                  full=[Training(64, 32, 3, 3, 1000, 4000, silicon=64, batch=8)]),
        seeds=at(smoke=3, small=3, full=5), is_timed=True,
        rule=all_of(headline(ratio("seconds", GRID, DIRECT) < 0.9), ratio("seconds", GRID, FFT) < 0.9,

@@ -27,6 +27,8 @@ def expressivity(tp: EquivariantProduct, method: str = "jacobian", channels: int
 
     The layer is: one copy of the inputs to `channels` copies by a linear map, the product channel by channel, a linear map to one copy.
     Counted as the rank of the derivative of all path coefficients by all weights at random points, in double precision.
+    A `ClebschGordanTP` is counted as the paper defines it, with a weight of its own for each path: an instance that collects paths
+    into `irreps_out` with `weights="none"` reaches fewer itself.
 
     Args:
         tp: a product of this package.
