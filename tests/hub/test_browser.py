@@ -81,6 +81,14 @@ def test_no_page_scrolls_sideways(open_page, history):
         page.context.close()
 
 
+def test_the_longest_verdict_fits_a_small_telephone(open_page, history):
+    page = open_page("/papers/coin", width=320)
+    changed = page.evaluate("""() => { const found = document.querySelectorAll(".finding .verdict");
+        found.forEach(v => { v.lastChild.textContent = " inconclusive on the reference machine"; }); return found.length; }""")
+    assert changed
+    assert page.evaluate(WIDE) <= 320
+
+
 def test_dark_follows_the_system_and_the_switch(open_page, history):
     def ground(page):
         return page.evaluate("getComputedStyle(document.body).backgroundColor")
