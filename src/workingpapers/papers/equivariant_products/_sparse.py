@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 
 from ._kernel import bilinear, spread, trilinear
 
 
-@torch.library.custom_op("workingpapers::sparse_bilinear", mutates_args=())
+@library.custom_op("workingpapers::sparse_bilinear", mutates_args=())
 def sparse_bilinear(x: Tensor, y: Tensor, ix: Tensor, iy: Tensor, iz: Tensor, coef: Tensor, size: int) -> Tensor:
     """z[n, iz] = sum coef x[n, ix] y[n, iy]; x `(n, d1)`, y `(n, d2)` to `(n, size)`. Cost: 3 operations a term and row."""
     if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
@@ -24,7 +24,7 @@ def sparse_bilinear(x: Tensor, y: Tensor, ix: Tensor, iy: Tensor, iz: Tensor, co
     return out
 
 
-@torch.library.custom_op("workingpapers::sparse_trilinear", mutates_args=())
+@library.custom_op("workingpapers::sparse_trilinear", mutates_args=())
 def sparse_trilinear(x: Tensor, y: Tensor, w: Tensor, ix: Tensor, iy: Tensor, iw: Tensor, iz: Tensor, coef: Tensor, size: int) -> Tensor:
     """z[n, iz] = sum coef x[n, ix] y[n, iy] w[n, iw]."""
     if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):

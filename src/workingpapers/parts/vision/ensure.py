@@ -58,9 +58,9 @@ def _remedy() -> str:
 
 
 def _define_operators() -> None:
-    import torch
+    from torch import library
 
-    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+    operators = library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for name in ("nms", "qnms"):
-        library.define(f"{name}{_SCHEMA}")  # type: ignore[no-untyped-call]
-    _kept.append(library)
+        operators.define(f"{name}{_SCHEMA}")  # type: ignore[no-untyped-call]
+    _kept.append(operators)
