@@ -8,6 +8,7 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
+from workingpapers.lab.syntax import tree_of
 from workingpapers.papers import Paper
 
 MAX_NAMES = 12
@@ -74,7 +75,7 @@ def example_code(docstring: str) -> str:
 
 def _parse(path: Path) -> ast.Module | None:
     try:
-        return ast.parse(path.read_text(encoding="utf-8"))
+        return tree_of(path)
     except (OSError, SyntaxError, UnicodeDecodeError):
         return None
 

@@ -18,6 +18,7 @@ from typing import Any
 from workingpapers.papers.catalogue import Paper
 
 from .processes import SINGLE_THREADED, JobFailed, JobUntested, TrialServer
+from .syntax import tree_of
 
 MIN_SUMMARY_WORDS = 25
 
@@ -94,7 +95,7 @@ def _surface(paper: Paper, probe: dict[str, Any]) -> Iterator[str]:
 
 def _has_doctest(folder: Path) -> bool:
     for path in folder.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ">>> " in (ast.get_docstring(node) or ""):
                 return True
     return False

@@ -20,6 +20,8 @@ import psutil
 
 import workingpapers
 
+from .syntax import tree_of
+
 OWN = "workingpapers"
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -64,7 +66,7 @@ def code_of(module: str) -> Code:
 
 @functools.lru_cache(maxsize=1024)
 def _read(name: str, path: Path, version: tuple[int, int, int]) -> tuple[str, tuple[str, ...]]:
-    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    tree = tree_of(path)
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     imports = tuple(sorted(set(_imports(tree, package))))
     return hashlib.sha256(ast.dump(_without_docstrings(tree)).encode()).hexdigest(), imports
