@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from workingpapers.papers.circuit_compression import HCLT, Archive, Codec, CodecModel, ModelMismatch
+from workingpapers.papers.circuit_compression._archive import decoded
 from workingpapers.papers.circuit_compression._blocks import code_length, intervals
 from workingpapers.papers.circuit_compression._filter import filtered
 from workingpapers.papers.circuit_compression._kernels import PRECISION
@@ -179,6 +180,17 @@ def test_escapes_keep_any_value_of_any_type(oracles, dtype):
         with Archive(data) as archive:
             assert (archive[3] == x[3]).all()
             assert (archive[[29, 3, 3]] == x[[29, 3, 3]]).all()
+
+
+def test_many_escapes_go_back_to_their_places_and_no_others():
+    rng = np.random.default_rng(1)
+    kept = {(int(i), int(v)): int(n) for i, v, n in zip(rng.integers(0, 900, 4000), rng.integers(0, 5, 4000), rng.integers(9, 250, 4000))}
+    values = rng.integers(0, 4, size=(900, 5), dtype=np.int32)
+    whole = values.copy()
+    for (i, v), n in kept.items():
+        whole[i, v] = n
+    for places in (np.arange(900), rng.permutation(900)[:100], rng.integers(0, 900, 300), np.array([], dtype=np.int64)):
+        assert (decoded(values[places], kept, np.dtype("uint8"), places) == whole[places]).all()
 
 
 def test_per_record_overhead_is_small_and_block_overhead_smaller():

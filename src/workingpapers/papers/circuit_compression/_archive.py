@@ -236,6 +236,10 @@ def decoded(values: Values, kept: dict[tuple[int, int], int], dtype: np.dtype[An
     if dtype != np.bool_ and values.size and values.max() > np.iinfo(dtype).max:
         raise CorruptStream(f"a block holds {values.max()}, which {dtype} does not")
     out = values.astype(dtype)
-    for (i, v), n in kept.items():
-        out[places == i, v] = n
+    if kept:
+        order = np.argsort(places, kind="stable")
+        records = np.fromiter((i for i, _ in kept), np.int64, len(kept))
+        firsts, lasts = (np.searchsorted(places, records, side, sorter=order).tolist() for side in ("left", "right"))
+        for (_, v), n, first, last in zip(kept, kept.values(), firsts, lasts, strict=True):
+            out[order[first:last], v] = n
     return out
