@@ -11,8 +11,6 @@ from __future__ import annotations
 import math
 import os
 import sys
-import time
-import tracemalloc
 import types
 from collections.abc import Callable
 from functools import partial
@@ -22,6 +20,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from benchmarks._measure import peak_megabytes, seconds
 from workingpapers.claims import side_by_side
 from workingpapers.papers.mini_gp import BBKB, GPUCB, MiniGPOptimizer, UniqueGP
 from workingpapers.workloads.arms import ArmProblem, Arms
@@ -36,21 +35,6 @@ def play(optimizer: Any, problem: ArmProblem, budget: int) -> Any:
         s = optimizer.ask(left)
         optimizer.tell(s, problem.evaluate(s.index, s.repeats, rng))
     return optimizer
-
-
-def seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def peak_megabytes(call: Callable[[], object]) -> float:
-    tracemalloc.start()
-    try:
-        call()
-        return tracemalloc.get_traced_memory()[1] / 1e6
-    finally:
-        tracemalloc.stop()
 
 
 def row(what: str, ours: str, theirs: str, ratio: str, wanted: str = "") -> None:

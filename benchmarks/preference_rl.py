@@ -12,7 +12,6 @@ import contextlib
 import io
 import os
 import sys
-import time
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from benchmarks._measure import seconds
 from workingpapers.claims import side_by_side
 from workingpapers.papers.preference_rl import (
     PRLSVI,
@@ -44,12 +44,6 @@ HORIZON, ROUNDS = 50, 200  # as in the peer's own RiverSwim script
 
 def row(what: str, ours: str, theirs: str = "", ratio: str = "", wanted: str = "") -> None:
     print(f"{what:<74} {ours:>12} {theirs:>12} {ratio:>10}  {wanted}", flush=True)
-
-
-def seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 # ---------------------------------------------------------------- Dueling Posterior Sampling

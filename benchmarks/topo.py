@@ -12,7 +12,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-import time
 import tracemalloc
 from collections.abc import Callable
 from functools import partial
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from benchmarks._measure import processor_seconds
 from benchmarks._peers import environment, peer
 from workingpapers.claims import side_by_side
 from workingpapers.papers.topo import TOPO, dagma, notears, order_score, simulate, swap_deltas, topological_order
@@ -49,17 +49,11 @@ def gram(X: Any) -> Any:
     return X.T @ X / len(X)
 
 
-def seconds(call: Callable[[], object]) -> float:
-    start = time.process_time()
-    call()
-    return time.process_time() - start
-
-
 def in_turn(*calls: Callable[[], object], repeats: int = 3) -> list[float]:
     """Median processor seconds of each call, run in turn after one run that counts for nothing."""
     for call in calls:
         call()
-    return [float(np.median(x)) for x in zip(*([seconds(call) for call in calls] for _ in range(repeats)))]
+    return [float(np.median(x)) for x in zip(*([processor_seconds(call) for call in calls] for _ in range(repeats)))]
 
 
 # ---------------------------------------------------------------- scoring swaps
@@ -109,7 +103,7 @@ def fits() -> None:
             made = simulate(d, 4 * d, rng=seed)
             true = order_score(gram(made.X), topological_order(made.B))
             found = TOPO(random_state=seed)
-            took.append(seconds(lambda found=found, X=made.X: found.fit(X)))
+            took.append(processor_seconds(lambda found=found, X=made.X: found.fit(X)))
             paper = TOPO(preset="paper", random_state=seed).fit(made.X)
             over.append(found.score_ / true)
             over_paper.append(paper.score_ / true)
@@ -199,7 +193,7 @@ def authors() -> None:
             a["ours"] = TOPO(init=s, size_small=sizes[0], size_large=sizes[1], no_large_search=1).fit(X).score_
 
         ours()
-        mine, peers = seconds(ours), seconds(theirs)
+        mine, peers = processor_seconds(ours), processor_seconds(theirs)
         row(f"TOPO, {d} variables, same start and sizes: losses {answers['ours']:.10f}, {answers['theirs']:.10f}", f"{mine * 1e3:.1f} ms",
             f"{peers:.1f} s", f"{peers / mine:,.0f} x", "wanted at 20: 300 x")
 

@@ -9,7 +9,6 @@ Where a ratio of times is given, both sides reach the log-likelihoods printed be
 from __future__ import annotations
 
 import time
-import tracemalloc
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +20,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 from threadpoolctl import threadpool_limits
 
+from benchmarks._measure import peak_megabytes, seconds
 from workingpapers.claims import side_by_side
 from workingpapers.papers.unsupervised_pretraining import (
     ComponentVote,
@@ -43,21 +43,6 @@ def compare(what: str, ours: Callable[[], Any], theirs: Callable[[], Any], wante
     timings = side_by_side({"ours": ours, "theirs": theirs}, repeats=repeats)
     mine, peers = timings["ours"].median, timings["theirs"].median
     row(what, f"{mine:.3f} s", f"{peers:.3f} s", f"{peers / mine:.1f} x", wanted)
-
-
-def seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def peak_megabytes(call: Callable[[], object]) -> float:
-    tracemalloc.start()
-    try:
-        call()
-        return tracemalloc.get_traced_memory()[1] / 1e6
-    finally:
-        tracemalloc.stop()
 
 
 # ---------------------------------------------------------------- factor models
