@@ -68,6 +68,7 @@ def operators(seed: int = 0) -> dict[str, Any]:
         "logistic": LogisticGame(X, signs, ridge=0.1, spread=0.2),
         "sparse logistic": LogisticGame(S, signs, ridge=0.1),
         "subspaces": subspaces(rng),
+        "wide subspaces": ProjectionSum(np.linalg.qr(rng.standard_normal((5, 9, 6)))[0]),
         "sets": ProjectionSum([Halfspace([1.0, 2.0], 0.5), Ball([0.0, 1.0], 0.7), lambda u: np.clip(u, 0, 1)]),
     }
 
@@ -89,11 +90,12 @@ def test_full_is_the_mean_of_the_terms_and_a_batch_their_sum(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n in OPERATORS if n != "sets"])
 def test_compiled_terms_are_those_of_python(name: str) -> None:
     F, rng = OPERATORS[name], np.random.default_rng(2)
-    u, v, idx, weights = rng.standard_normal(F.dim), rng.standard_normal(F.dim), rng.integers(F.n, size=9), rng.random(9)
-    out = np.ones(F.dim)
-    kernels.differences(F.terms(), idx, weights, u, v, out)
-    wanted = 1 + np.sum([w * (F.batch(np.array([i]), u) - F.batch(np.array([i]), v)) for i, w in zip(idx, weights)], axis=0)
-    np.testing.assert_allclose(out, wanted, rtol=1e-11, atol=1e-11)
+    for size in (0, 1, 3, 4, 9):  # dense rows go four at a time, the rest one by one
+        u, v, idx, weights = rng.standard_normal(F.dim), rng.standard_normal(F.dim), rng.integers(F.n, size=size), rng.random(size)
+        out = np.ones(F.dim)
+        kernels.differences(F.terms(), idx, weights, u, v, out)
+        wanted = sum((w * (F.batch(np.array([i]), u) - F.batch(np.array([i]), v)) for i, w in zip(idx, weights)), np.ones(F.dim))
+        np.testing.assert_allclose(out, wanted, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("name", OPERATORS)
@@ -176,6 +178,15 @@ def test_compiled_simplex_projection_survives_the_input_that_takes_many_passes()
     compiled = x.copy()
     kernels._resolve(Resolvent.simplex(60).data(), compiled, 1.0)
     np.testing.assert_allclose(compiled, project_simplex(x), atol=1e-12)
+
+
+def test_simplex_projection_of_entries_that_dwarf_the_radius() -> None:
+    for x, wanted in (([1e20, 1e20, 0.0], [0.5, 0.5, 0.0]), ([1e300, -1e300], [1.0, 0.0])):
+        compiled = np.array(x)
+        kernels._resolve(Resolvent.simplex(len(x)).data(), compiled, 1.0)
+        np.testing.assert_array_equal(compiled, wanted)
+        np.testing.assert_array_equal(project_simplex(np.array(x)), wanted)
+    assert np.isnan(project_simplex(np.array([np.inf, 0.0]))).all()
 
 
 def test_resolvents_solve_their_inclusion_and_compiled_ones_agree() -> None:

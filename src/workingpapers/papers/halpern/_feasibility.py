@@ -127,7 +127,7 @@ class ProjectionSum(FiniteSum):
             return None
         from ._kernels import SUBSPACES, terms
 
-        return terms(SUBSPACES, self.n, rows=self._bases.reshape(self.n, -1), other=self._constants)
+        return terms(SUBSPACES, self.n, rows=self._bases.reshape(-1, self.dim), other=self._constants)
 
 
 def _dimension(sets: list[Any], dim: int | None) -> int:

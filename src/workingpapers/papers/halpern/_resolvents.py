@@ -164,10 +164,14 @@ def project_simplex(x: Array, radius: float = 1.0) -> Array:
     >>> project_simplex(np.array([0.5, 1.5]))
     array([0., 1.])
     """
+    if not np.isfinite(x).all():
+        return np.full(x.shape, math.nan)
     ordered = np.sort(x)[::-1]
+    top = ordered[0]
+    ordered = ordered - top  # the radius must not be lost beside large entries
     thresholds = (np.cumsum(ordered) - radius) / np.arange(1, len(x) + 1)
-    tau = thresholds[np.flatnonzero(ordered > thresholds)[-1]] if np.isfinite(ordered).all() else math.nan
-    return np.maximum(x - tau, 0.0)
+    tau = thresholds[np.flatnonzero(ordered > thresholds)[-1]]
+    return np.asarray(np.maximum(x - top - tau, 0.0))
 
 
 def _apply(b: _Block, x: Array, step: float) -> Array:

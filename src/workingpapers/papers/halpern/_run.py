@@ -145,9 +145,9 @@ class Run:
         """Monotonicity between consecutive certified points, which costs nothing more."""
         if self._before is not None and not self._has_warned:
             v, at_v = self._before
-            product = float((at_u - at_v) @ (u - v))
-            sizes = float(np.linalg.norm(at_u - at_v) * np.linalg.norm(u - v))
-            if product < -1e-8 * sizes and sizes > 1e-14:
+            change, step = at_u - at_v, u - v
+            product = float(change @ step)
+            if product < 0 and product < -1e-8 * (sizes := float(np.linalg.norm(change) * np.linalg.norm(step))) and sizes > 1e-14:
                 self._has_warned = True
                 text = (f"F is not monotone between two points of this run: <F(u) - F(v), u - v> = {product:.3g}; "
                         "no guarantee holds (a game's maximising player needs the sign turned; .pair of this warning holds u and v)")
