@@ -113,24 +113,36 @@ def growth(samples: Mapping[str, dict[int, tuple[float, ...]]], theory: Mapping[
         row(f"slope of {name}, L = {degrees[0]} to {degrees[-1]}", f"{found.estimate:.2f}", f"[{found.lo:.2f}, {found.hi:.2f}]", wanted)
 
 
-def layers(batch: int) -> None:
-    """The drop-in layer beside e3nn's fully connected product, forward and backward, all weights."""
+def layers(batch: int, quick: bool) -> None:
+    """The drop-in layer beside e3nn's fully connected product: forward, and forward with backward to inputs and weights.
+
+    `classical` is e3nn's function with e3nn's weights; the others are the paper's products between linear maps. The last case has many
+    channels in both inputs.
+    """
     from e3nn import o3
 
-    for channels, degree in ((8, 2), (32, 2), (16, 3)):
-        irreps = (natural(degree, channels), natural(degree, 1), natural(degree, channels))
+    cases = [(c, 1, degree) for degree in (1, 2, 3) for c in (8, 32, 64)]
+    for channels, second, degree in cases[::4] if quick else [*cases, (16, 16, 2)]:
+        irreps = (natural(degree, channels), natural(degree, second), natural(degree, channels))
         made: dict[str, torch.nn.Module] = {"e3nn": o3.FullyConnectedTensorProduct(*irreps)}
-        made |= {name: ProductLayer(*irreps, product=name) for name in ("cgtp", "gaunt_grid", "gaunt_fourier", "matrix")}
+        made["classical"] = ProductLayer(*irreps, product="cgtp")
+        made |= {name: ProductLayer(*irreps, product=name) for name in ("gaunt_grid", "gaunt_fourier", "matrix")}
         x, y = torch.randn(batch, made["e3nn"].irreps_in1.dim), torch.randn(batch, made["e3nn"].irreps_in2.dim)
+        made["classical"].paths.load_state_dict(made["e3nn"].state_dict(), strict=False)  # type: ignore[union-attr]
+        torch.testing.assert_close(made["classical"](x, y), made["e3nn"](x, y), atol=1e-4, rtol=1e-3)
+        forward = side_by_side({n: call_of(layer, x, y) for n, layer in made.items()}, repeats=5)
+        inputs = [t.clone().requires_grad_() for t in (x, y)]
 
-        def step(layer: torch.nn.Module, x: torch.Tensor = x, y: torch.Tensor = y) -> Any:
-            return torch.autograd.grad(layer(x, y).square().sum(), list(layer.parameters()))
+        def step(layer: torch.nn.Module, inputs: list[torch.Tensor] = inputs) -> Any:
+            return torch.autograd.grad(layer(*inputs).square().sum(), [*inputs, *layer.parameters()])
 
         calls: dict[str, Callable[[], object]] = {name: (lambda layer=layer: step(layer)) for name, layer in made.items()}
-        timings = side_by_side(calls, repeats=5)
-        row(f"layer of {channels} channels, L = {degree}, {batch:,} rows, training", "time", "e3nn / it [interval]", "", "weights")
+        both = side_by_side(calls, repeats=5)
+        row(f"layer of {channels} x {second} channels, L = {degree}, {batch:,} rows", "forward", "e3nn / it", "with backward", "e3nn / it",
+            "weights")
         for name, layer in made.items():
-            row(f"  {name}", milliseconds(timings[name].median), ratio(timings, "e3nn", name), "",
+            row(f"  {name}", milliseconds(forward[name].best), f"{forward['e3nn'].best / forward[name].best:.2f} x",
+                milliseconds(both[name].best), f"{both['e3nn'].best / both[name].best:.2f} x",
                 f"{sum(p.numel() for p in layer.parameters()):,}")
 
 
@@ -190,7 +202,7 @@ def main(arguments: list[str]) -> None:
         growth(steep, {"gaunt_grid": 4, "gaunt_grid_fft": 3, "gaunt_fourier_fft": 3, "cgtp": 5, "matrix": 4})
     else:
         growth(samples, {})
-    layers(200 if quick else 1_000)
+    layers(200 if quick else 1_000, quick)
     others(degrees[:2] if quick else [1, 2, 3, 4], batch)
 
 

@@ -20,6 +20,8 @@ over e3nn's `Irreps`, in its layout:
     >>> layer(torch.randn(5, 40), torch.randn(5, 9)).shape
     torch.Size([5, 40])
 
+With `product="cgtp"` it is e3nn's own function, faster, and takes a trained e3nn layer's weights: `FullyConnectedTP`.
+
 **A potential**, trained on frames with energies and forces and used through ASE:
 
     >>> from workingpapers.papers.equivariant_products import MiniMACE, MiniMACECalculator, fit
@@ -36,6 +38,7 @@ What is where:
 
 - `ClebschGordanTP`, `GauntTP`, `MatrixTP`, `VectorSignalTP`, `MixedTP`: the products. The sparse classical one is compiled for CPU, and
   far faster there than e3nn's up to degree 4 or so: measure before you give paths away.
+- `FullyConnectedTP`: e3nn's whole layer with e3nn's weights, contracted in the order that is predicted to be cheapest.
 - `ProductLayer`, `IrrepsLinear`, `make_product`, `PRODUCTS`: layers, and products by name.
 - `expressivity`, `interactability`, `odd_share`, `equivariance_error`: what a product can do, measured.
 - `bench`, `recommend`: how long products take here, beside what they express; the fastest that expresses enough.
@@ -53,6 +56,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from workingpapers.papers.equivariant_products.clebsch_gordan import ClebschGordanTP
+    from workingpapers.papers.equivariant_products.fully_connected import FullyConnectedTP
     from workingpapers.papers.equivariant_products.gaunt import GauntTP
     from workingpapers.papers.equivariant_products.layers import PRODUCTS, IrrepsLinear, ProductLayer, make_product
     from workingpapers.papers.equivariant_products.matrix import MatrixTP
@@ -66,6 +70,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "ClebschGordanTP": "clebsch_gordan",
+    "FullyConnectedTP": "fully_connected",
     "GauntTP": "gaunt",
     "IrrepsLinear": "layers",
     "MatrixTP": "matrix",
@@ -89,6 +94,7 @@ _HOME = {
 __all__ = [
     "PRODUCTS",
     "ClebschGordanTP",
+    "FullyConnectedTP",
     "GauntTP",
     "IrrepsLinear",
     "MatrixTP",
