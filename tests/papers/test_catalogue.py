@@ -101,6 +101,7 @@ SHAPE = {
 }
 
 
+@pytest.mark.slow
 def test_json_has_the_promised_shape() -> None:
     listing = json.loads(json.dumps([load_catalogue().find(slug).to_json() for slug in SLUGS]))
     for paper in listing:

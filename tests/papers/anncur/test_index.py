@@ -177,6 +177,7 @@ def _fit_slowly(M: NDArray[np.floating], log: Path, checkpoint: Path) -> None:
     CURIndex(_Slow(M, log), n_anchor_queries=None).fit(range(3000), range(100), checkpoint=checkpoint)
 
 
+@pytest.mark.slow
 def test_a_killed_fit_goes_on_where_it_stopped(tmp_path: Path) -> None:
     M = low_rank(110, 3000, 4, noise=0.1)
     log, checkpoint = tmp_path / "calls", tmp_path / "fit"

@@ -24,6 +24,7 @@ from workingpapers.workloads.images import Images, digits
 DIRECTION = {"accuracy": "higher"}
 
 
+@pytest.mark.slow
 def test_size_table_holds_and_fails_when_a_gate_is_dropped() -> None:
     point = [Size("cas_vit_xs")]
     held = claims.size_table
@@ -40,6 +41,7 @@ def test_size_table_holds_and_fails_when_a_gate_is_dropped() -> None:
         assert held.decide(held.try_all("smoke", points=point)).verdict == Verdict.FAILS
 
 
+@pytest.mark.slow
 def test_expected_macs_at_another_size_agree_with_the_counter() -> None:
     point = Size("cas_vit_xs", 384)
     assert point.measured(distilled=True)["macs_matmul"] == point.expected()["macs_matmul"]
@@ -56,6 +58,7 @@ def test_cost_linear_fails_when_the_method_is_self_attention() -> None:
     assert broken.verdict == Verdict.FAILS
 
 
+@pytest.mark.slow
 def test_rivals_have_the_methods_parameters_within_two_per_cent() -> None:
     for rule in (claims.mixer_accuracy.parts[0].points[s][0] for s in ("smoke", "small")):
         ring = Ring(rule.dims, rule.depths, rule.stem_stride, Recipe(epochs=1))
@@ -112,6 +115,7 @@ def test_better_is_shown_and_does_not_decide() -> None:
     assert "none of its rivals" in made.notes[0](asides) or "Better beyond doubt" in made.notes[0](asides)
 
 
+@pytest.mark.slow
 def test_learning_rates_are_tried_alike() -> None:
     ring = Ring((8, 12), (1, 1), 2, Recipe(epochs=1))
     table = tune(ring, digits().load(), 128, 200, lrs=(1e-3, 1e-2), seeds=(0,))

@@ -43,6 +43,7 @@ def images(batch: int, height: int, width: int) -> torch.Tensor:
     return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cas_vit_xs", "cas_vit_s"])
 def test_the_fused_copy_answers_the_same(name: str) -> None:
     model = lived_in(built(lambda: create_model(name), 0))
@@ -76,6 +77,7 @@ def test_fusing_leaves_the_original_alone_and_refuses_what_it_cannot() -> None:
         fuse(CasViT(embed_dims=(8,), depths=(1,), norm_layer=lambda dim: nn.GroupNorm(1, dim)))
 
 
+@pytest.mark.slow
 def test_dense_and_headless_models_fuse_too() -> None:
     dense = lived_in(built(lambda: create_model("cas_vit_xs", features_only=True), 0))
     x = images(1, 64, 64)
@@ -160,6 +162,7 @@ def test_only_chosen_layers_are_swapped_and_grids_are_checked() -> None:
         mixer(torch.zeros(1, 4, 4), attn_mask=torch.ones(4, 4))
 
 
+@pytest.mark.slow
 def test_small_fpn_trains_a_segmentation() -> None:
     net = built(lambda: SmallFPN(create_model("cas_vit_xs", features_only=True), num_classes=2, dim=8), 0).train()
     x = images(2, 64, 64)

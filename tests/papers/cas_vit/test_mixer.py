@@ -102,6 +102,7 @@ def test_no_tensor_larger_than_linear_in_area() -> None:
         assert largest.seen == 3 * 8 * side**2  # q, k and v together; N x N would be side**4
 
 
+@pytest.mark.slow
 def test_it_needs_torch_alone() -> None:
     code = (
         "import sys\n"

@@ -51,6 +51,7 @@ def official_weights(which: str) -> dict[str, torch.Tensor]:
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLE)
 def test_sizes_and_macs_are_the_published_ones(name: str) -> None:
     model = create_model(name)
@@ -173,6 +174,7 @@ def test_timm_loads_an_official_file_and_says_so_when_there_is_none(tmp_path: Pa
         create_model("cas_vit_xs", pretrained=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", CHECKS)
 def test_timm_surface(check: str) -> None:
     CHECKS[check]("cas_vit_xs", 64)

@@ -19,6 +19,7 @@ VTREES = {"balanced": Vtree.balanced, "chain": Vtree.chain, "two chains": Vtree.
           "random": lambda d: Vtree.random(d, np.random.default_rng(d))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["larger-first", "smaller-first", "left-first"])
 @pytest.mark.parametrize("kind", VTREES)
 def test_three_algorithms_give_what_enumeration_gives(oracles, kind, order):
@@ -131,6 +132,7 @@ def test_em_on_flows_never_lowers_the_likelihood(seed):
     assert (np.diff(found) > -1e-10).all()
 
 
+@pytest.mark.slow
 def test_circuit_of_an_estimator_gives_its_likelihood():
     rng = np.random.default_rng(0)
     x = rng.integers(0, 3, size=(200, 1)) + rng.integers(0, 2, size=(200, 9))

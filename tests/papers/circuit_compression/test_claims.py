@@ -43,6 +43,7 @@ def test_training_and_test_records_share_nothing() -> None:
     assert SMALL.load(np.random.default_rng(1)).test.tobytes() != split.test.tobytes()
 
 
+@pytest.mark.slow
 def test_roundtrip_counts_records_that_come_back_different() -> None:
     claim = claims.roundtrip
     for arm in claim.arms:
@@ -91,6 +92,7 @@ def test_peers_give_back_what_they_were_given() -> None:
         chosen(["gif"])
 
 
+@pytest.mark.slow
 def test_bits_back_decodes_and_is_near_its_bound() -> None:
     split = claims.ImageSet("digits", 1_000, 400).load(np.random.default_rng(0))
     coder = bbans.BBANS(17, hidden=50, latents=8, epochs=4, chains=4).fit(split.train)
@@ -131,6 +133,7 @@ def _depth(vtree: Any) -> list[int]:
     return out
 
 
+@pytest.mark.slow
 def test_units_are_set_against_their_bound() -> None:
     claim = claims.logd
     point = claims.Shape("balanced", 16)

@@ -84,6 +84,7 @@ def test_intervals_tile_and_agree_with_the_float_filter(oracles, m, sizes, roots
         assert length.min() >= 1 << (PRECISION - model.leaf_bits)
 
 
+@pytest.mark.slow
 def test_code_length_is_that_of_the_float_model(oracles):
     model = quantised(oracles, 30, 6, [16] * 30, 3)
     trees, _ = model.to_trees()
@@ -143,6 +144,7 @@ def test_all_255_and_noise_under_a_model_that_never_saw_them(layout):
         assert len(data) < 3 * x.nbytes + 400
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_records(oracles):
     model = quantised(oracles, 4, 2, [3] * 4)
     x = np.random.default_rng(0).integers(0, 3, size=(100_000, 4)).astype(np.uint8)
@@ -235,6 +237,7 @@ def test_golden_files_decode_and_are_written_again_byte_for_byte():
                 assert [b.crc for b in plain.blocks] == [b.crc for b in archive.blocks], name
 
 
+@pytest.mark.slow
 def test_same_bytes_with_the_compiler_off(tmp_path):
     """Pure Python computes the same file, and reads the compiled one."""
     program = """

@@ -33,6 +33,7 @@ def digits(tmp_path):
     return tmp_path, images[600:800]
 
 
+@pytest.mark.slow
 def test_compressed_here_restored_by_another_process(digits):
     folder, _ = digits
     told = call("compress", folder / "new.npy", "-m", folder / "m.pcm", "-o", folder / "new.pcz")

@@ -159,6 +159,7 @@ def test_tables_that_are_none_are_refused(model, offset, kind, value, words):
         CodecModel.from_raw(bytes(raw))
 
 
+@pytest.mark.slow
 def test_command_line_tells_the_error_in_one_line(model, records, tmp_path):
     data = Codec(model, embed=True).compress(records)
     (tmp_path / "cut.pcz").write_bytes(data[:-9])

@@ -26,6 +26,7 @@ def fitted(d: int = 4, k: int = 3, n: int = 300, seed: int = 0, **options: objec
 # ---------------------------------------------------------------- probabilities
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("d", "m", "sizes", "roots"),
                          [(1, 1, [3], 1), (3, 2, [2, 3, 2], 1), (5, 3, [2, 2, 3, 2, 2], 2), (6, 2, [2] * 6, 6)])
 def test_likelihood_is_the_sum_over_all_latent_states(oracles, d, m, sizes, roots):
@@ -36,6 +37,7 @@ def test_likelihood_is_the_sum_over_all_latent_states(oracles, d, m, sizes, root
     assert found.sum() == pytest.approx(1.0, abs=1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_marginals_sum_over_what_is_missing(seed):
@@ -74,6 +76,7 @@ def test_imputation_is_the_likeliest_value():
     assert found[:, 2].tolist() == [int(model.conditional(row, 2).argmax()) for row in x[:20]]
 
 
+@pytest.mark.slow
 def test_samples_follow_the_model():
     model, _ = _tiny()
     drawn = model.sample(40_000, random_state=1)
@@ -88,6 +91,7 @@ def test_samples_follow_the_model():
 # ---------------------------------------------------------------- learning
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_trees", [1, 2])
 def test_em_never_lowers_the_likelihood_without_a_prior(n_trees):
     rng = np.random.default_rng(3)
@@ -120,6 +124,7 @@ def test_em_with_a_prior_never_lowers_likelihood_times_prior():
     assert (np.diff(found) > -1e-7).all()
 
 
+@pytest.mark.slow
 def test_expected_counts_are_the_gradient(oracles):
     rng = np.random.default_rng(0)
     sizes = [2, 3, 2, 2]
@@ -156,6 +161,7 @@ def test_threads_change_nothing_that_matters():
     np.testing.assert_allclose(a.score_samples(x), b.score_samples(x), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_thousand_children_do_not_underflow(oracles):
     d = 1_200
     parents = np.r_[-1, np.zeros(d - 1, dtype=int)]
@@ -220,6 +226,7 @@ def test_near_values_leave_tables_that_have_seen_enough_alone():
     np.testing.assert_array_equal(*two)  # two values have no neighbours
 
 
+@pytest.mark.slow
 def test_marginals_of_latents_are_those_of_samples(oracles):
     tree = oracles.random_tree_model(np.random.default_rng(3), 5, 3, [2, 2, 3, 2, 2], 2)
     nothing = np.full((1, 5), -1, dtype=np.int32)

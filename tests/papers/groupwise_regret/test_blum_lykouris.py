@@ -17,6 +17,7 @@ def stream(T: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return X, np.clip(X @ [0.5, 0.0] * A[:, 0] + 0.1 * rng.standard_normal(T), -1, 1), A
 
 
+@pytest.mark.slow
 def test_it_is_sleeping_experts_over_the_pairs(reference: Any) -> None:
     X, y, A = stream(60)
     H = grid_hypotheses(2, 3)
@@ -53,6 +54,7 @@ def test_its_comparator_is_the_best_single_hypothesis() -> None:
     assert trace.regret("a", model.best_of(trace)) == pytest.approx(trace.group_loss("a") - least)
 
 
+@pytest.mark.slow
 def test_both_methods_have_low_regret_on_the_same_grid() -> None:
     X, y, A = stream(4_000)
     H = grid_hypotheses(2, 5)

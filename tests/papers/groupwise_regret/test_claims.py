@@ -41,6 +41,7 @@ def test_every_claim_of_the_toml_is_there_with_a_baseline_and_a_control() -> Non
         assert {a.role for a in claim.arms.values()} >= {"method", "baseline", "control"}
 
 
+@pytest.mark.slow
 def test_every_metric_of_a_trial_is_described() -> None:
     found = load_catalogue().find("groupwise_regret").facts
     point = SyntheticGroups("mean", samples=80)
@@ -70,6 +71,7 @@ def verdicts(claim: Claim, seeds: int) -> dict[str, Verdict]:
     return {c.name: c.verdict for c in decided.checks} | {"": decided.verdict}
 
 
+@pytest.mark.slow
 def test_the_verdict_names_groups_that_get_worse() -> None:
     """With the single learner in the method's place nothing improves; with one that spoils a group, that group is named."""
     point = SyntheticGroups("max", samples=6_000)

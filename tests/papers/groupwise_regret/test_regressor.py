@@ -76,6 +76,7 @@ BASES = {"ridge": OnlineRidge, "forward": AzouryWarmuthVovk(0.5), "fading": Onli
          "scikit-learn": SGDRegressor(random_state=0)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("options", [{}, {"mode": "sample", "seed": 5}, {"loss": "absolute", "y_range": (0.0, 1.0), "clip": True},
                                      {"meta": "uniform"}, {"prior": {"low": 3.0}}], ids=str)
@@ -187,6 +188,7 @@ def test_the_report_is_what_the_rows_say() -> None:
 # ---------------------------------------------------------------- river
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"mode": "sample", "seed": 1}, {"base": linear_model.LinearRegression()}], ids=str)
 def test_rivers_own_checks(options: dict[str, Any]) -> None:
     groups = {"late": Between("ordinal_date", 736600.0), "low": Between("gallup", high=40.0)}
@@ -284,6 +286,7 @@ def test_scikit_learns_conventions() -> None:
 CLASH = {"check_estimator_tags_renamed": "river's base class has a method of that name, with another meaning"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [
     GroupwiseRegressor(OnlineRidge(intercept=True), []),
     GroupwiseRegressor(AzouryWarmuthVovk(intercept=True), {"low": Between(0, high=0.0)}),

@@ -123,6 +123,7 @@ def test_bad_arguments_are_named(arguments: dict[str, Any], words: str) -> None:
         adanormalhedge_weights(**arguments)
 
 
+@pytest.mark.slow
 def test_a_million_rounds_stay_finite() -> None:
     """One learner is right in every round and one is always off by 1: regret grows to a million."""
     T = 1_000_000
@@ -139,6 +140,7 @@ def test_a_million_rounds_stay_finite() -> None:
     assert sum(model.weights_({0: 1.0}, groups=["a", "b"]).values()) == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_regret_of_a_million_rounds_is_counted_right() -> None:
     """Group a's members have label 1 and feature 1, group b's label 0: with both awake in turn the mixture pays for one of them."""
     T = 1_000_000

@@ -64,6 +64,7 @@ def same(a: Any, b: Any) -> None:
 # ---------------------------------------------------------------- the compiled rounds are the loop
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"pool_steps": True}, {"pairing": "same"}, {"norm_bound": 0.5}, {"link": "probit"},
                                      *({"selection": Selection(k, budget=30, episodes=200)}  # type: ignore[arg-type]
                                        for k in ("first", "random", "disagreement", "entropy", "never"))], ids=str)
@@ -173,6 +174,7 @@ def test_shipped_environments_pass_the_checker(name: str) -> None:
 # ---------------------------------------------------------------- ask and tell
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [lsvi, thompson, lambda: thompson(PolyaGammaReward)], ids=["PRLSVI", "PreferenceTS", "Polya-Gamma"])
 def test_saved_in_the_middle_of_a_question_and_resumed_gives_the_same_history(build: Any, tmp_path: Path) -> None:
     def answer(pair: Any) -> float:
@@ -240,6 +242,7 @@ agent.save(sys.argv[1])
 """
 
 
+@pytest.mark.slow
 def test_a_second_process_takes_the_run_up(tmp_path: Path) -> None:
     agent, env = lsvi(), make("RandomMDP-v0", seed=1)
     for _ in range(20):

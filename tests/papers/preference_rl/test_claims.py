@@ -87,6 +87,7 @@ def verdicts(claim: Claim, replaced: dict[str, Any], part: int, seeds: int = 12,
     return {c.rule: c.verdict for c in broken.decide(broken.try_all("smoke", seeds=seeds, better=better(claim))).checks}
 
 
+@pytest.mark.slow
 def test_asking_always_in_place_of_the_rule_saves_nothing() -> None:
     claim = claims.queries_saved
     found = verdicts(claim, {}, 1, seeds=5, episodes=1_000)

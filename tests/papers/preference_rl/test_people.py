@@ -165,6 +165,7 @@ def test_strangers_and_odd_requests_are_refused(oracle: BrowserOracle) -> None:
     assert oracle._server.server_address[0] == "127.0.0.1"
 
 
+@pytest.mark.slow
 def test_what_is_shown_is_text_or_a_picture_and_never_markup_of_the_page() -> None:
     hostile = "<script>alert(1)</script>"
     for render, key in ((lambda t: hostile, "text"), (lambda t: b"\x89PNG....", "image"), (cart_pole_film, "image")):

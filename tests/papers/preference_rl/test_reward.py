@@ -50,6 +50,7 @@ def test_rank_one_updates_equal_a_fresh_factorisation_after_10000_of_them() -> N
     np.testing.assert_allclose(upper_factor(A), fresh, rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("d", [2, 7, 18])
 def test_query_value_is_the_mean_disagreement_of_two_draws(d: int) -> None:
     posterior = filled(*answered(d, 60, d), sigma=0.7, lam=2.0)
@@ -162,6 +163,7 @@ def pair(rng: np.random.Generator) -> tuple[Trajectory, Trajectory]:
     return tuple(Trajectory(rng.integers(3, size=5), rng.integers(2, size=4)) for _ in range(2))  # type: ignore[return-value]
 
 
+@pytest.mark.slow
 def test_polya_gamma_draws_have_the_moments_of_the_exact_posterior() -> None:
     """In one dimension the posterior can be integrated; Laplace's approximation is near, and Gibbs sampling is on it."""
     features = TabularFeatures(1, 2)

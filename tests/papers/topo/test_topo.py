@@ -109,6 +109,7 @@ def test_published_sizes_stop_early_on_large_graphs() -> None:
     assert TOPO(preset="paper", random_state=0).fit(made.X).score_ > 1.2 * TOPO(random_state=0).fit(made.X).score_
 
 
+@pytest.mark.slow
 def test_polish_never_raises_the_loss_and_starts_where_it_is_told() -> None:
     for seed in range(5):
         made = simulate(8, 16, n=300, rng=seed)

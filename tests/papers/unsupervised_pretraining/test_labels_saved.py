@@ -185,6 +185,7 @@ def test_every_amount_of_labels_holds_classes_in_proportion():
             assert np.abs(counts - n * np.array([0.6, 0.3, 0.1])).max() <= 3
 
 
+@pytest.mark.slow
 def test_real_tables_are_asked_by_one_command(capsys):
     assert real_tables.main(["iris"]) == 2
     assert "there are: digits" in capsys.readouterr().err

@@ -52,6 +52,7 @@ def test_closed_form_equals_monte_carlo(problem, loss, bound):
     assert abs(least.mean() - problem.optimal_risk(loss=loss, bound=bound)) < 3 * least.std() / 1_000
 
 
+@pytest.mark.slow
 def test_excess_risk_of_groups_equals_monte_carlo():
     problem = MixtureProblem(d=4, n_components=4, separation=2.5, flip=0.15, seed=1)
     model = PretrainedEstimator(MixturePretrainer(4, n_init=2, random_state=0), ComponentVote()).fit_unlabelled(problem.unlabelled(300))

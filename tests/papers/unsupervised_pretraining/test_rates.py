@@ -54,6 +54,7 @@ def test_a_faster_fall_is_no_contradiction():
     assert "in line" in rate_fit([10, 100, 1_000], [1.0, 0.3, 0.1]).against(-0.5)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.floats(-1.5, -0.4), st.floats(-1.5, -0.4), st.floats(-2, 2), st.integers(0, 1_000))
 def test_both_terms_are_found(p, q, balance, seed):
