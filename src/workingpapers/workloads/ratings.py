@@ -7,7 +7,9 @@ from GroupLens, once, where the network allows; elsewhere a copy can be named: `
 from __future__ import annotations
 
 import io
+import lzma
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +84,9 @@ def read_movielens(path: str | Path) -> Ratings:
             if size > LARGEST:
                 raise WrongContents(f"{found[0]} is {size / 1e6:.0f} MB, above the limit of {LARGEST / 1e6:.0f}")
             text = inside.read(found[0])
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except WrongContents:
+        raise
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
         raise WrongContents(f"{path.name} cannot be read: {error}") from error
     return parse_ratings(text, MEMBERS[found[0].rsplit("/", 1)[-1]], found[0])
 
@@ -93,17 +97,18 @@ def parse_ratings(text: bytes, between: str, name: str = "ratings") -> Ratings:
     Raises:
         WrongContents: lines that are not so, ratings that are not finite, a pair rated twice.
     """
+    text = text.removeprefix(b"\xef\xbb\xbf")  # a byte-order mark, as spreadsheets write it
     if text[:1].isalpha():
         text = text.partition(b"\n")[2]
+    if not text.strip():
+        raise WrongContents(f"{name} holds no ratings")
     if len(between) > 1:
         text = text.replace(between.encode(), b"\t")
         between = "\t"
     try:
-        table: Any = np.loadtxt(io.BytesIO(text), delimiter=between, usecols=(0, 1, 2), ndmin=2, comments=None, max_rows=None)
+        table: Any = np.loadtxt(io.BytesIO(text), delimiter=between, usecols=(0, 1, 2), ndmin=2, comments=None, encoding="latin-1")
     except ValueError as error:
         raise WrongContents(f"{name}: {error}") from error
-    if len(table) == 0:
-        raise WrongContents(f"{name} holds no ratings")
     if not np.isfinite(table).all() or (table[:, :2] != np.floor(table[:, :2])).any() or np.abs(table[:, :2]).max() > 2**53:
         raise WrongContents(f"{name}: ids must be whole numbers and ratings finite")
     user_ids, users = np.unique(table[:, 0].astype(np.int64), return_inverse=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import zipfile
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,10 @@ import scipy.sparse as sp
 
 from workingpapers.claims import Claim, Measurement, Results, Trial, Workload
 from workingpapers.papers.catalogue import load_catalogue
+from workingpapers.papers.matrix_completion import simulate_ratings
 from workingpapers.papers.matrix_completion._cost import exact_flops
 from workingpapers.papers.matrix_completion._sweep import How
-from workingpapers.workloads.ratings import parse_ratings
+from workingpapers.workloads.ratings import MovieLens, parse_ratings
 
 claims = importlib.import_module("workingpapers.papers.matrix_completion.claims")
 
@@ -91,6 +94,30 @@ def test_injected_errors_are_as_large_as_they_say() -> None:
         found = attempt(claims.error_tolerance, "disturbed", claims.Sampled(80, 2, 6, level))
         assert 1 <= found["amplification"] <= 5
     assert attempt(claims.error_tolerance, "exact", claims.Sampled(80, 2, 6, 0.1))["relative_error"] < 1e-10
+
+
+def test_ratings_of_a_movielens_archive_are_tried(tmp_path: Path) -> None:
+    """An archive laid out as ml-1m.zip is, through the workload's own loader."""
+    rows, cols, vals, _ = simulate_ratings(120, 80, 2_500, rng=0)
+    with zipfile.ZipFile(tmp_path / "ml-1m.zip", "w") as out:
+        out.writestr("ml-1m/movies.dat", "73::Mis\u00e9rables, Les (1995)::Drama\n".encode("latin-1"))
+        out.writestr("ml-1m/ratings.dat", "".join(f"{u + 1}::{i + 1}::{r:g}::978300760\n" for u, i, r in zip(rows, cols, vals)))
+    point = MovieLens("1m", path=str(tmp_path / "ml-1m.zip"))
+    point.prepare(lambda share, words: None)
+    found = {arm: attempt(claims.real_data, arm, point)["rmse"] for arm in ("chosen by size", "row and column means")}
+    assert found["chosen by size"] < found["row and column means"] < vals.std()
+
+
+@pytest.mark.parametrize("arm", ["chosen by size", "KNNImputer", "IterativeImputer"])
+def test_imputers_are_tried_where_the_table_is_small(arm: str) -> None:
+    point = claims.MadeRatings(120, 80, 2_500)
+    part = [p.name for p in claims.real_data.parts].index("as_a_table")
+    found = attempt(claims.real_data, arm, point, part=part)["rmse_table"]
+    assert found < point.load(np.random.default_rng(0))[2].std()
+    if arm in claims.TABLES:
+        assert attempt(claims.real_data, arm, point) == {}
+    else:
+        assert found == attempt(claims.real_data, arm, point)["rmse"]  # the same entries are asked for
 
 
 @pytest.mark.parametrize("arm", [

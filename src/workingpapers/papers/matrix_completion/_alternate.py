@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from sklearn.utils.extmath import randomized_svd
 
 from ._observed import Index, Matrix, Observed, Side, Vector
+from ._robust import huber_weights, robust_delta
 from ._sweep import Done, How, Pace, Pool, half_sweep
 
 
@@ -184,6 +185,7 @@ class _Run:
         self.observed, self.plan, self.threads, self.centre = observed, plan, threads, np.asarray(mean, kind)[()]
         self.f = Factors(U, np.zeros((n, U.shape[1]), kind), float(mean), np.zeros(m, kind), np.zeros(n, kind))
         self.given = observed.rows.weights
+        self.masses = observed.columns.mass, observed.rows.mass  # of the weights given: robust ones do not make the ridge smaller
         self.f.weights = self.given
         self.paces, self.swept = (Pace(), Pace()), 0
         self.change, self.last_change, self.rmse = 1.0, 1.0, np.nan
@@ -209,7 +211,8 @@ class _Run:
         second = parts[t + 1] if parts else self.observed
         if self.is_free:
             f.U, f.V = self.rebased(f.U, f.V)
-        a = self.half(first.columns, f.U, f.row_bias, f.V, f.column_bias, self.paces[0], warm, None)
+        masses = (first.columns.mass, second.rows.mass) if parts else self.masses
+        a = self.half(first.columns, masses[0], f.U, f.row_bias, f.V, f.column_bias, self.paces[0], warm, None)
         if self.plan.after:
             self.plan.after(f.V)
         if self.is_free:
@@ -217,7 +220,7 @@ class _Run:
         else:
             f.U = f.U.copy()
         fitted = np.empty_like(self.fitted)
-        b = self.half(second.rows, f.V, f.column_bias, f.U, f.row_bias, self.paces[1], True, None if parts else fitted)
+        b = self.half(second.rows, masses[1], f.V, f.column_bias, f.U, f.row_bias, self.paces[1], True, None if parts else fitted)
         if self.plan.after:
             self.plan.after(f.U)
         self.account(fitted, is_fresh=parts is None and self.plan.after is None)
@@ -231,10 +234,11 @@ class _Run:
         Q, R = orthonormal(U)
         return Q, np.ascontiguousarray(V @ R.T)
 
-    def half(self, side: Side, U: Matrix, bias: Vector, X: Matrix, own_bias: Vector, pace: Pace, warm: bool, fitted: Vector | None) -> Done:
+    def half(self, side: Side, mass: Vector, U: Matrix, bias: Vector, X: Matrix, own_bias: Vector, pace: Pace, warm: bool,
+             fitted: Vector | None) -> Done:
         """Solve for X (and its bias, as one more unknown beside a column of ones) with U (and its bias) held."""
         plan = self.plan
-        ridge = np.full(len(X), plan.reg) * (side.mass if plan.scale_reg else 1.0)
+        ridge = np.full(len(X), plan.reg) * (mass if plan.scale_reg else 1.0)
         how = replace(plan.how, seed=plan.how.seed + 2 * self.swept + (side is self.observed.rows))
         reduction = min(1.0, max(self.inner_tol, 1e-15) / max(self.change, 1e-15)) if warm else self.inner_tol
         more: dict[str, Any] = {"warm": warm, "fitted": fitted, "pace": pace, "reduction": reduction}
@@ -262,8 +266,8 @@ class _Run:
         self.change = float(np.linalg.norm(fitted - self.fitted)) / size if size > 0 else 0.0
         self.fitted = fitted
         if self.plan.huber is not None:
-            delta = 1.345 * float(np.median(np.abs(left))) / 0.6745 if self.plan.huber == "auto" else float(self.plan.huber)
-            robust = np.minimum(1.0, delta / np.maximum(np.abs(left), max(delta, 1e-300))).astype(values.dtype)
+            delta = robust_delta(left, values) if self.plan.huber == "auto" else float(self.plan.huber)
+            robust = huber_weights(left, delta).astype(values.dtype)
             self.f.huber_delta = delta
             self.f.weights = robust * self.given if len(self.given) else robust
             self.observed = self.observed.weighted(self.f.weights)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import AbstractContextManager, nullcontext
-from numbers import Integral
+from dataclasses import replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -18,8 +18,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._alternate import Factors, Plan, Sweep, alternate, incoherence, random_start, spectral_start
 from ._observed import Index, Matrix, Observed, Side, Vector, is_triplets, observe
-from ._sketched import KINDS
-from ._sweep import SOLVERS, How, Sketch, Solver, half_sweep, pool
+from ._posterior import Posterior, posterior, standard_deviations
+from ._robust import huber_noise, huber_regressions
+from ._settings import check_settings
+from ._sweep import How, Sketch, Solver, half_sweep, pool
 
 LARGEST_DENSE = 1 << 30
 TIGHT = 1e-12
@@ -58,7 +60,8 @@ class RobustALSCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         n_jobs: threads; -1 all, None one.
         random_state: seed of start, sketches and splits.
         scale_reg: see `reg`.
-        loss: "squared", or "huber": large residuals count linearly, by weights renewed after every sweep.
+        loss: "squared", or "huber": large residuals count linearly, by weights renewed after every sweep; new rows and columns are
+            folded in under the same loss.
         huber_delta: where a residual is large; "auto": 1.345 robust standard deviations of the residuals, estimated anew each sweep.
         validation_fraction: share of the entries set aside, whose error stands in `history_`.
         early_stopping: end when that error has not fallen for 3 sweeps, and keep the factors of the sweep with the lowest.
@@ -75,7 +78,8 @@ class RobustALSCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         history_: a `Sweep` a sweep: rmse on entries fitted, held_out, change, seconds, flops, inner_iterations, exactly.
         incoherence_: mu of U and of V; 1 when rows are alike, k rows of n standing alone give n / k.
         subspace_change_: sine of the largest angle that U's column space moved by in the last sweep.
-        noise_: standard deviation of the residuals of the entries fitted, corrected for the parameters.
+        noise_: standard deviation of the residuals of the entries fitted, corrected for the parameters; with Huber's loss the root of
+            its asymptotic variance, into which what lies far out hardly goes.
         huber_delta_: the last one used; NaN with squared loss.
         n_features_in_: n.
 
@@ -145,11 +149,13 @@ class RobustALSCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises:
             ValueError: a setting or X out of range, named; with `strict`, rows or columns without entries.
         """
-        self._check_settings()
+        check_settings(self)
         observed = observe(self._validated(X, reset=True), sample_weight)
         m, n = observed.shape
         if self.rank > min(m, n):
             raise ValueError(f"rank is {self.rank}, more than the smaller side of X, which has {m} sample(s) and {n} feature(s)")
+        if self.add_indicator and m * n > LARGEST_DENSE:
+            raise ValueError(f"add_indicator makes X dense, and {m} x {n} entries are too many for that")
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
         everything = observed
         observed, held_out = self._held_out(observed, rng)
@@ -168,7 +174,6 @@ class RobustALSCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             warnings.warn(f"predictions still moved by {found.history[-1].change:.1e} of their size after max_iter={self.max_iter} sweeps, "
                           f"tol is {self.tol:.1e}: raise max_iter or tol", ConvergenceWarning, stacklevel=2)
         self._keep(found, observed)
-        self._rows = observed.rows if not len(found.weights) else observed.weighted(found.weights).rows
         if self.add_indicator:
             self.indicator_ = MissingIndicator(error_on_new=False).fit(_dense(X, everything))
         return self
@@ -190,8 +195,15 @@ class RobustALSCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.incoherence_ = (incoherence(found.U), incoherence(found.V))
         self.subspace_change_, self.huber_delta_ = found.subspace_change, found.huber_delta
         m, n = observed.shape
-        free = max(1, len(observed) - self.rank * (m + n - self.rank) - (m + n if self.fit_bias else 0))
-        self.noise_ = float(found.history[-1].rmse * np.sqrt(len(observed) / free))
+        parameters, (r, c, v) = self.rank * (m + n - self.rank) + (m + n if self.fit_bias else 0), observed.triplets
+        left = (v - found.at(r, c)).astype(np.float64)
+        self._rows = observed.rows
+        if self.loss == "huber":
+            self.noise_, telling = huber_noise(left, found.huber_delta, observed.rows.weights, parameters)
+            self._rows = replace(observed.rows, weights=telling)
+        else:
+            w = observed.rows.weights if len(observed.rows.weights) else None
+            self.noise_ = float(np.sqrt(np.average(left**2, weights=w) * len(observed) / max(1, len(observed) - parameters)))
 
     def _held_out(self, observed: Observed, rng: np.random.Generator) -> tuple[Observed, tuple[Index, Index, Vector] | None]:
         if not self.validation_fraction:
@@ -225,14 +237,18 @@ class RobustALSCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Args:
             X: with `cols`, rows of the entries `(q,)`; alone, a matrix whose rows are folded in: gives the model's values `(r, n)`.
             cols: columns of the entries, `(q,)`.
-            return_std: also standard deviations of the entries, from the posterior of each row with V held, noise included.
+            return_std: also standard deviations of new observations of them: noise, and the posterior of each row with V held.
 
         Raises:
             ValueError: rows or columns that were not fitted.
         """
         check_is_fitted(self, "U_")
         if cols is None:
-            return self._reconstruct(X)[0]
+            values, observed, _ = self._reconstruct(X)
+            if not return_std:
+                return values
+            sure, design = self._posterior_of(observed.rows, np.arange(len(values))), self._design().astype(np.float64)
+            return values, np.sqrt(self.noise_**2 + np.array([sure.along(i, design) for i in range(len(values))]))
         rows, columns = np.atleast_1d(np.asarray(X)), np.atleast_1d(np.asarray(cols))
         for name, places, size in (("rows", rows, len(self.U_)), ("cols", columns, len(self.V_))):
             if places.ndim != 1 or places.dtype.kind not in "iu":
@@ -244,35 +260,24 @@ class RobustALSCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         values = self._factors().at(rows, columns)
         if not return_std:
             return values
-        spread = np.empty(len(rows))
-        for i in np.unique(rows):
-            here = rows == i
-            V = self.V_[columns[here]].astype(np.float64)
-            spread[here] = np.sqrt(self.noise_**2 + np.einsum("ij,jk,ik->i", V, self.row_posterior(i)[1], V))
-        return values, spread
+        return values, standard_deviations(self._rows, self._design(), self._ridge_of, self.noise_, rows, columns)
 
     def row_posterior(self, row: int) -> tuple[Vector, Matrix]:
         """Mean `(k,)` and covariance `(k, k)` of a fitted row's factor, given V and noise of `noise_`: `noise^2 (A'A + reg I)^-1`.
 
-        A is V at the row's entries, weights included. Infinite along directions of which the row says nothing and `reg` is 0.
+        A is V at the row's entries, weights included, with a column of ones for the row's bias when there is one, over which the
+        covariance is marginal. Infinite along directions of which the row says nothing and `reg` is 0.
 
         Raises:
             ValueError: no such row.
+
+        References:
+            Bishop. Pattern Recognition and Machine Learning, 2006, equations 3.53 and 3.54.
         """
         check_is_fitted(self, "U_")
-        if not 0 <= row < len(self.U_):
-            raise ValueError(f"row is {row}: 0 to {len(self.U_) - 1} were fitted")
-        own = slice(self._rows.indptr[row], self._rows.indptr[row + 1])
-        A = self.V_[self._rows.indices[own]].astype(np.float64)
-        w = self._rows.weights[own].astype(np.float64) if len(self._rows.weights) else np.ones(len(A))
-        precision = (A * w[:, None]).T @ A + self._ridge_of(np.array([w.sum()]))[0] * np.eye(A.shape[1])
-        d, E = np.linalg.eigh(precision)
-        with np.errstate(divide="ignore"):
-            spread = np.where(d > d[-1] * 1e-14, self.noise_**2 / np.maximum(d, 1e-300), np.inf)
-        known = np.isfinite(spread)
-        covariance = (E[:, known] * spread[known]) @ E[:, known].T
-        if not known.all():
-            covariance = covariance + np.diag(np.where((E[:, ~known] ** 2).sum(axis=1) > 1e-12, np.inf, 0.0))
+        if isinstance(row, bool) or not isinstance(row, int | np.integer) or not 0 <= row < len(self.U_):
+            raise ValueError(f"row is {row!r}: 0 to {len(self.U_) - 1} were fitted")
+        covariance = self._posterior_of(self._rows, np.array([row])).covariances(self.U_.shape[1])[0]
         return self.U_[row].astype(np.float64), covariance
 
     def transform(self, X: Any) -> Matrix:
@@ -290,25 +295,36 @@ class RobustALSCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """`fit`, then `transform` of the same."""
         return self.fit(X, sample_weight=sample_weight).transform(X)
 
-    def partial_rows(self, X_new: Any) -> Matrix:
-        """Factors `(r, k)` of new rows, V held: their least-squares solutions, exact. Nothing of the model changes.
+    def partial_rows(self, X_new: Any, sample_weight: Any = None, *, return_cov: bool = False) -> Any:
+        """Factors `(r, k)` of new rows, V held: their regressions under the model's loss and ridge, exact. Nothing of the model changes.
 
         A row without entries gets the mean of the rows fitted.
+
+        Args:
+            X_new: `(r, n)`, in any form that `fit` takes.
+            sample_weight: as for `fit`.
+            return_cov: also their covariances `(r, k, k)`, as `row_posterior` gives them.
         """
         check_is_fitted(self, "U_")
-        return self._fold_rows(observe(self._validated(X_new, reset=False)))[0]
+        observed = observe(self._validated(X_new, reset=False), sample_weight)
+        U = self._fold_rows(observed)[0]
+        if not return_cov:
+            return U
+        return U, self._posterior_of(observed.rows, np.arange(len(U))).covariances(U.shape[1])
 
-    def partial_columns(self, X_new: Any) -> Self:
-        """Append new columns, `(m, q)`, with U held: V grows by their least-squares solutions, as columns stream in.
+    def partial_columns(self, X_new: Any, sample_weight: Any = None) -> Self:
+        """Append new columns, `(m, q)`, with U held: V grows by their regressions' solutions, as columns stream in.
+
+        Rows fitted keep their factors and posteriors: to learn from new columns too, fit again.
 
         Raises:
             ValueError: another number of rows than fitted.
         """
         check_is_fitted(self, "U_")
         if is_triplets(X_new) or sp.issparse(X_new) or isinstance(X_new, np.ma.MaskedArray):
-            observed = observe(X_new)
+            observed = observe(X_new, sample_weight)
         else:
-            observed = observe(np.asarray(X_new, dtype=self.U_.dtype))
+            observed = observe(np.asarray(X_new, dtype=self.U_.dtype), sample_weight)
         m, q = observed.shape
         if m != len(self.U_):
             raise ValueError(f"X_new has {m} rows, the model has {len(self.U_)}: new columns need one value or gap for each row")
@@ -376,15 +392,28 @@ class RobustALSCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """Solutions and biases of n regressions with a factor held; those without entries get the mean of `others`."""
         kind = self.U_.dtype
         values = (side.values - self.mean_ - bias[side.indices]).astype(kind)
-        design = np.concatenate([fixed, np.ones((len(fixed), 1), kind)], axis=1) if self.fit_bias else fixed
+        design = self._with_ones(fixed)
         found = np.zeros((n, design.shape[1]), kind)
-        targets = Side(side.indptr, side.indices, values, np.empty(0, kind))
+        targets = replace(side, values=values, weights=side.weights.astype(kind))
         with pool(self.n_jobs) as threads:
-            half_sweep(targets, np.ascontiguousarray(design), found, self._ridge_of(side.mass), How("cholesky"), TIGHT, threads, warm=False)
+            if self.loss == "huber":
+                huber_regressions(targets, design, found, self._ridge_of(side.mass), self.huber_delta_, threads)
+            else:
+                half_sweep(targets, design, found, self._ridge_of(side.mass), How("cholesky"), TIGHT, threads, warm=False)
         if self.fit_bias:
             return np.ascontiguousarray(found[:, :-1]), found[:, -1].copy()
         found[side.counts == 0] = others.mean(axis=0)
         return found, np.zeros(n, kind)
+
+    def _with_ones(self, factor: Matrix) -> Matrix:
+        return np.ascontiguousarray(np.concatenate([factor, np.ones((len(factor), 1), factor.dtype)], axis=1) if self.fit_bias else factor)
+
+    def _design(self) -> Matrix:
+        """What a row's unknowns multiply: V, and a column of ones when rows have biases."""
+        return self._with_ones(self.V_)
+
+    def _posterior_of(self, side: Side, rows: Index) -> Posterior:
+        return posterior(side, self._design(), self._ridge_of(side.mass)[rows], self.noise_, rows)
 
     def _ridge_of(self, mass: Vector) -> Vector:
         return np.full(len(mass), float(self.reg)) * (mass if self.scale_reg else 1.0)
@@ -402,43 +431,6 @@ class RobustALSCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             raise ValueError("X contains infinity: make it NaN where an entry is not known (no infinite value is taken)")
         return validate_data(self, X, reset=reset, accept_sparse=["csr", "csc", "coo"], dtype=[np.float64, np.float32],
                              ensure_all_finite="allow-nan")
-
-    def _check_settings(self) -> None:
-        def whole(name: str, least: int) -> None:
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-                raise ValueError(f"{name} is {value!r}: a whole number of at least {least} is needed")
-
-        def number(name: str, low: float, high: float = np.inf, also: tuple[Any, ...] = (), strictly: bool = False) -> None:
-            value: Any = getattr(self, name)
-            if any(value is a or (isinstance(a, str) and value == a) for a in also):
-                return
-            right = not isinstance(value, bool) and isinstance(value, int | float | np.number) and bool(np.isfinite(value))
-            if not right or value < low or value >= high or (strictly and value == low):
-                upper = f" and below {high:g}" if np.isfinite(high) else ""
-                raise ValueError(f"{name} is {value!r}: a number {'above' if strictly else 'of at least'} {low:g}{upper} is needed"
-                                 + "".join(f", or {a!r}" for a in also))
-
-        def one_of(name: str, known: tuple[str, ...]) -> None:
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} is {getattr(self, name)!r}: one of {', '.join(map(repr, known))} is needed")
-
-        whole("rank", 1)
-        whole("max_iter", 1)
-        number("tol", 0)
-        number("inner_tol", 0, 1, also=("adaptive",), strictly=True)
-        number("sketch_size", 1)
-        number("reg", 0)
-        number("clip_mu", 0, also=(None,), strictly=True)
-        number("huber_delta", 0, also=("auto",), strictly=True)
-        number("validation_fraction", 0, 1)
-        one_of("solver", SOLVERS)
-        one_of("sketch", KINDS)
-        one_of("init", ("svd", "random"))
-        one_of("loss", ("squared", "huber"))
-        one_of("score_rows", ("known", "new"))
-        if self.early_stopping and not self.validation_fraction:
-            raise ValueError("early_stopping needs entries to watch: set validation_fraction, to 0.1 say")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

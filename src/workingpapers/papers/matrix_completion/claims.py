@@ -10,7 +10,6 @@ or an array with NaN.
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -48,8 +47,9 @@ from workingpapers.claims import (
 from workingpapers.workloads.archives import Progress
 from workingpapers.workloads.ratings import MovieLens, Ratings
 
-from . import LowRank, RobustALSCompleter, simulate, simulate_ratings
+from . import LowRank, simulate, simulate_ratings
 from ._alternate import Plan, alternate, spectral_start
+from ._arms import Split, als, by_means, cmfrec, iterative, neighbours, split_entries, surprise
 from ._observed import Side, from_triplets, observe
 from ._simulate import Triplets
 from ._sweep import How, Pool, half_sweep
@@ -331,8 +331,9 @@ def error_tolerance(trial: Trial) -> dict[str, float]:
 
 # ---------------------------------------------------------------- real-data
 
-RANK, SWEEPS, RIDGE = 40, 10, 0.1
-"""cmfrec's default rank; the ridge is times the number of entries of each row and column, the same for every arm that takes one."""
+NEAREST, CHAINED = "KNNImputer", "IterativeImputer"
+TABLES = (NEAREST, CHAINED)
+"""They make a dense table, so they take part where one can be afforded."""
 
 
 @dataclass(frozen=True)
@@ -374,84 +375,17 @@ class Pixels(Workload):
         return sha256(self.load(np.random.default_rng(0)).tobytes()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Split:
-    """Entries to learn from and entries to predict."""
-
-    train: Triplets
-    rows: npt.NDArray[Any]
-    cols: npt.NDArray[Any]
-    vals: npt.NDArray[np.float64]
-
-    def rmse(self, predicted: npt.NDArray[Any]) -> float:
-        return float(np.sqrt(np.mean((predicted - self.vals) ** 2)))
-
-
 def split(trial: Trial | TimedTrial) -> Split:
-    """The point's entries in two parts: a tenth, or as much as the point asks for, is predicted, where row and column have others."""
+    """The point's entries in two parts: a tenth, or as much as the point asks for, is predicted."""
     given = trial.point.load(trial.rng)
-    observed = observe(given.triplets if isinstance(given, Ratings) else given)
-    r, c, v = observed.triplets
-    aside_ = trial.rng_for("split").random(len(v)) < getattr(trial.point, "held_out", 0.1)
-    asked = aside_ & np.isin(r, r[~aside_]) & np.isin(c, c[~aside_])
-    return Split((r[~aside_], c[~aside_], v[~aside_], observed.shape), r[asked], c[asked], v[asked])
-
-
-def rank_for(shape: tuple[int, int]) -> int:
-    """40, or half of the smaller side."""
-    return min(RANK, min(shape) // 2)
-
-
-def als(data: Split, seed: int, solver: Any) -> npt.NDArray[Any]:
-    """Ours by one of its solvers, from a random start as cmfrec's."""
-    model = RobustALSCompleter(rank_for(data.train[3]), solver=solver, reg=RIDGE, scale_reg=True, fit_bias=True, tol=0, max_iter=SWEEPS,
-                               init="random", n_jobs=1, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a fixed number of sweeps
-        model.fit(data.train)
-    return np.asarray(model.predict(data.rows, data.cols))
-
-
-def cmfrec(data: Split, seed: int) -> npt.NDArray[Any] | None:
-    """cmfrec's, with its conjugate gradients, in double precision; None where it is not installed."""
-    try:
-        from cmfrec import CMF
-    except ImportError:
-        return None
-    import scipy.sparse as sp
-
-    r, c, v, shape = data.train
-    model = CMF(k=rank_for(shape), lambda_=RIDGE, scale_lam=True, niter=SWEEPS, use_cg=True, use_float=False, nthreads=1,
-                precompute_for_predictions=False, verbose=False, random_state=seed + 1)
-    model.fit(sp.coo_matrix((v, (r, c)), shape=shape))
-    return np.asarray(model.predict(data.rows, data.cols))
-
-
-def surprise(data: Split, seed: int) -> npt.NDArray[Any] | None:
-    """scikit-surprise's SVD by stochastic gradients, with its own defaults; None where it is not installed."""
-    try:
-        from surprise import SVD, Dataset, Reader
-    except ImportError:
-        return None
-    r, c, v, shape = data.train
-    reader = Reader(rating_scale=(float(v.min()), float(v.max())))
-    table = Dataset(reader).construct_trainset([(i, j, x, None) for i, j, x in zip(r.tolist(), c.tolist(), v.tolist())])
-    model = SVD(n_factors=rank_for(shape), random_state=seed).fit(table)
-    return np.array([model.predict(i, j).est for i, j in zip(data.rows.tolist(), data.cols.tolist())])
-
-
-def by_means(data: Split, seed: int) -> npt.NDArray[Any]:
-    """Mean, and what rows and columns differ from it by in the mean."""
-    r, c, v, (m, n) = data.train
-    mean = v.mean()
-    row = np.bincount(r, v - mean, m) / np.maximum(np.bincount(r, minlength=m), 1)
-    column = np.bincount(c, v - mean - row[r], n) / np.maximum(np.bincount(c, minlength=n), 1)
-    return np.asarray(mean + row[data.rows] + column[data.cols])
+    entries = given.triplets if isinstance(given, Ratings) else given
+    return split_entries(entries, trial.rng_for("split"), getattr(trial.point, "held_out", 0.1))
 
 
 @claim("real-data",
        arms={SKETCH: method(als, solver="sketch"), AUTO: method(als, solver="auto"), EXACT: baseline(als, solver="cholesky"),
-             "cmfrec": peer(cmfrec), "surprise": peer(surprise), MEANS: control(by_means)},
+             "cmfrec": peer(cmfrec), "surprise": peer(surprise), NEAREST: peer(neighbours), CHAINED: peer(iterative),
+             MEANS: control(by_means)},
        points=at(smoke=[MadeRatings(180, 140, 5_500)], small=[MadeRatings(2_000, 1_000, 100_000), Pixels("digits"), Pixels("photograph")],
                  full=[MovieLens("100k"), MovieLens("1m")]),
        seeds=at(smoke=3, small=5, full=5),
@@ -460,12 +394,25 @@ def by_means(data: Split, seed: int) -> npt.NDArray[Any]:
                    each_of(ratio("seconds", SKETCH, EXACT) < 1, ratio("seconds", AUTO, EXACT) < 1, over="ways to be approximate, in time"),
                    difference("rmse", AUTO, MEANS, name="the control loses") < 0,
                    aside(difference("rmse", AUTO, "cmfrec") <= 0.005, ratio("seconds", AUTO, "cmfrec") < 1,
-                         difference("rmse", AUTO, "surprise") <= 0.005, title="beside the implementations that people use")))
+                         difference("rmse", AUTO, "surprise") <= 0.005, title="beside the implementations that people use"),
+                   aside(difference("rmse_table", AUTO, NEAREST) <= 0.005, difference("rmse_table", AUTO, CHAINED) <= 0.005,
+                         title="beside imputers of tables")))
 def real_data(trial: Trial) -> dict[str, float]:
-    """RMSE on entries set aside, all arms with the same rank, ridge and number of sweeps."""
+    """RMSE on entries set aside, all arms by least squares with the same rank, ridge and number of sweeps."""
+    if trial.arm.name in TABLES:
+        return {}
     data = split(trial)
     predicted = trial.arm.build(data, trial.seed)
     return {} if predicted is None else {"rmse": data.rmse(predicted)}
+
+
+@real_data.also(arms=[AUTO, *TABLES], seeds=at(smoke=3, small=5, full=3),  # type: ignore[untyped-decorator,unused-ignore]
+                points=at(smoke=[MadeRatings(180, 140, 5_500)], small=[Pixels("digits"), MadeRatings(180, 140, 5_500)],
+                          full=[MovieLens("100k")]))
+def as_a_table(trial: Trial) -> dict[str, float]:
+    """The same where every entry of the table, seen or not, fits in memory and in the time of an imputer."""
+    data = split(trial)
+    return {"rmse_table": data.rmse(trial.arm.build(data, trial.seed))}
 
 
 @real_data.timed(arms=[SKETCH, AUTO, EXACT, "cmfrec"], seeds=3)  # type: ignore[untyped-decorator]
