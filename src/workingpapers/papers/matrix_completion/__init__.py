@@ -15,7 +15,10 @@ each small regression is solved only as accurately as the next step can use.
 True
 
 **Sparse ratings**: `fit` takes scipy's sparse matrices (what is stored is observed, zeros too) and `(rows, cols, vals, shape)`; `predict`
-gives entries, `partial_rows` folds in new rows, `partial_columns` appends new columns, `row_posterior` tells how sure a row's factor is.
+gives entries, `partial_rows` folds in new rows, `partial_columns` appends new columns, `row_posterior` tells how sure a row's factor is,
+`predict(..., return_std=True)` how sure a value is, of rows fitted and of new ones.
+
+**Wild values**: `loss="huber"`, in the fit, for new rows and columns, and in the estimate of noise.
 
 **Ratings as a table of pairs**, for scikit-learn's splitters and searches: `RatingsRegressor`. **Which rank**: `rank_curve`.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn import config_context
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401  (before the line below)
 from sklearn.impute import IterativeImputer, KNNImputer
 from sklearn.linear_model import Ridge
@@ -25,7 +26,7 @@ RANK, SWEEPS, RIDGE = 40, 10, 0.1
 """cmfrec's default rank; the ridge is times the number of entries of each row and column, the same for every arm that takes one."""
 
 NEIGHBOURS, SHRINKAGE, ROUNDS = 20, 100.0, 3
-"""Settings of scikit-learn's imputers, chosen on entries set aside of those to learn from: of 5, 20, 80; of 1, 10, 100, 1000; of 3, 5, 10."""
+"""Settings of scikit-learn's imputers, of 5, 20, 80, of 1, 10, 100, 1000 and of 3, 5, 10: chosen on entries set aside to choose by."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def iterative(data: Split, seed: int, alpha: float = SHRINKAGE, rounds: int = RO
     v = data.train[2]
     model = IterativeImputer(Ridge(alpha=alpha), max_iter=rounds, min_value=float(v.min()), max_value=float(v.max()),
                              keep_empty_features=True, random_state=seed)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), config_context(assume_finite=True, skip_parameter_validation=True):
         warnings.simplefilter("ignore")  # a fixed number of rounds
         filled = model.fit_transform(data.table)
     return np.asarray(filled[data.rows, data.cols])
