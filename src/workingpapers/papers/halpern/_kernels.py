@@ -1,7 +1,7 @@
 """Compiled loops of the stochastic methods: many steps a call, memory O(dim + batch).
 
-Python calls only the five `*_chunk` functions and `differences`, which write into arrays that they are handed and return none; no
-compiled function calls those. (Numba's disk cache breaks functions that Python and compiled code both call for an array.)
+Python calls only the five `*_chunk` functions, `differences` and `resolve`, which write into arrays that they are handed and return
+none; no compiled function calls those. (Numba's disk cache breaks functions that Python and compiled code both call for an array.)
 Which terms are drawn is decided outside, so these and the loops in Python take the same steps.
 """
 
@@ -421,6 +421,12 @@ def _project_simplex(x: Array, radius: float) -> None:
 def differences(T: Terms, idx: Ints, weights: Array, u: Array, v: Array, out: Array) -> None:
     """out += sum over idx of `weights (F_i(u) - F_i(v))`."""
     _add_differences(T, idx, weights, 1.0, u, v, np.empty_like(u), out)
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator,unused-ignore]
+def resolve(J: ResolventData, x: Array, step: float) -> None:
+    """x <- J_{step G}(x)."""
+    _resolve(J, x, step)
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator,unused-ignore]

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ._resolvents import Resolvent
 from ._run import Run, natural_residual
 from ._steps import Draws, Steps
 
@@ -93,7 +92,10 @@ def vr_halpern_pp(run: Run, u0: Array, s: Setting, steps: Steps, draws: Draws) -
     """
     n, start, u = run.F.n, Start(u0), u0.copy()
     p = min(s.batch / n, 0.5) if s.full_prob is None else s.full_prob
-    inner_G = run.G if run.G.is_identity else Resolvent.custom(lambda x, step: run.G(x, s.c * step), run.F.dim)
+
+    def inner_residual(w: Array, at_w: Array) -> float:
+        return natural_residual(w, at_w, run.G, 1.0, lambda x, step: steps.resolve(x, s.c * step))
+
     while True:
         at_u = run.full(u)
         run.certify(u, at_u)
@@ -101,7 +103,7 @@ def vr_halpern_pp(run: Run, u0: Array, s: Setting, steps: Steps, draws: Draws) -
             start.moves(run, u)
         k, left, w, w_before, v = start.k, s.inner(start.k), u, u, u.copy()
         at_w = s.c * at_u
-        wanted = natural_residual(u, at_w, inner_G) / (k + 2) ** 2
+        wanted = inner_residual(u, at_w) / (k + 2) ** 2
         while left > 0:
             run.ask(2 * s.batch)
             many = min(int(draws.rng.geometric(p)), left, int((run.max_oracle - run.n_oracle) // (2 * s.batch)))
@@ -115,7 +117,7 @@ def vr_halpern_pp(run: Run, u0: Array, s: Setting, steps: Steps, draws: Draws) -
                 at = run.full(w)
                 run.certify(w, at)
                 at_w = s.c * at + (w - u)
-                if natural_residual(w, at_w, inner_G) <= wanted:
+                if inner_residual(w, at_w) <= wanted:
                     break
         lam = s.anchor / (k + 2 * s.anchor)
         u = lam * start.u0 + (1 - lam) * v
@@ -138,15 +140,17 @@ def halpern(run: Run, u0: Array, s: Setting, steps: Steps, draws: Draws) -> None
 
 def eag(run: Run, u0: Array, s: Setting, steps: Steps, draws: Draws) -> None:
     """Extra anchored gradient with a constant step (Yoon and Ryu 2021; with G, Cai, Oikonomou and Zheng 2022): 2n a step."""
-    u, k = u0.copy(), 0
+    start, u = Start(u0), u0.copy()
     while True:
         at_u = run.full(u)
         run.certify(u, at_u)
-        pulled = u + (u0 - u) * (s.anchor / (k + 2 * s.anchor))
+        if s.restart:
+            start.moves(run, u)
+        pulled = u + (start.u0 - u) * (s.anchor / (start.k + 2 * s.anchor))
         half = run.G(pulled - s.eta * at_u, s.eta)
         u = run.G(pulled - s.eta * run.full(half), s.eta)
         run.n_iter += 1
-        k += 1
+        start.k += 1
 
 
 def eg(run: Run, u0: Array, s: Setting, steps: Steps, draws: Draws) -> None:
@@ -249,5 +253,5 @@ METHODS: dict[str, Method] = {
 COCOERCIVE_ONLY = ("vr_halpern", "halpern", "svrg_halpern", "stochastic_halpern")
 ANCHORS = {"vr_halpern": 2.0, "svrg_halpern": 2.0, "stochastic_halpern": 2.0}
 ROOT_BATCH = ("vr_halpern", "svrg_halpern", "stochastic_halpern")
-RESTARTS = ("vr_halpern", "vr_halpern_pp", "halpern", "svrg_halpern")
+RESTARTS = ("vr_halpern", "vr_halpern_pp", "halpern", "eag", "svrg_halpern")
 STOCHASTIC = ("vr_halpern", "vr_halpern_pp", "vr_eg", "svrg_eg", "svrg_halpern", "stochastic_halpern")

@@ -96,7 +96,8 @@ def solve(
         c: Algorithm 2: parameter of the resolvent; 'auto': `sqrt(n) / L`.
         inner: Algorithm 2: inner steps at outer iteration k, a number or a function of k; 'auto': `0.05 n log(k + 2)`, from the
             published experiments.
-        restart: Halpern methods: start anew whenever the residual has halved (faster on sharp problems; not in the paper).
+        restart: anchored methods (the Halpern ones and 'eag'): start anew whenever the residual has halved (faster on sharp
+            problems; not in the paper).
         progress: show a progress bar.
 
     Returns:
@@ -127,6 +128,7 @@ def solve(
     rng = np.random.default_rng(seed)
     run = Run(F, G, float(tol), most, callback, u=start)
     steps = steps_for(F, G) if method in STOCHASTIC else PythonSteps(F, G)
+    run.resolve = steps.resolve
     q = getattr(F, "sampling_weights", None)
     size = _batch(batch, method, F.n, isinstance(steps, PythonSteps))
     if method in STOCHASTIC:

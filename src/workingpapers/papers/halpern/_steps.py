@@ -40,8 +40,9 @@ class Draws:
 
 
 class Steps(Protocol):
-    """Chunks of stochastic steps; arrays named in the summary of the compiled twin are changed in place."""
+    """Chunks of stochastic steps; arrays named in the summary of the compiled twin are changed in place. `resolve` is `J_{step G}(x)`."""
 
+    def resolve(self, x: Array, step: float) -> Array: ...
     def page(self, u0: Array, u: Array, v: Array, k: int, eta: float, anchor: float, idx: Ints, weights: Array) -> None: ...
     def svrg(self, u0: Array, u: Array, w: Array, at_w: Array, k: int, eta: float, anchor: float, idx: Ints, weights: Array) -> None: ...
     def plain(self, u0: Array, u: Array, k: int, eta: float, anchor: float, idx: Ints, weights: Array) -> None: ...
@@ -55,6 +56,9 @@ class PythonSteps:
 
     def __init__(self, F: FiniteSumOperator, G: Resolvent) -> None:
         self.F, self.G = F, G
+
+    def resolve(self, x: Array, step: float) -> Array:
+        return self.G(x, step)
 
     def _difference(self, idx: Ints, weights: Array, u: Array, v: Array) -> Array:
         if (weights == weights[0]).all():
@@ -107,6 +111,11 @@ class CompiledSteps:
         from . import _kernels
 
         self._kernels, self.terms, self.data = _kernels, terms, data
+
+    def resolve(self, x: Array, step: float) -> Array:
+        out = x.copy()
+        self._kernels.resolve(self.data, out, step)
+        return out
 
     def page(self, *rest: Any) -> None:
         self._kernels.page_chunk(self.terms, self.data, *rest)

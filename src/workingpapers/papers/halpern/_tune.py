@@ -62,11 +62,12 @@ class Tuning(NamedTuple):
 
 
 def tune(F: FiniteSumOperator, u0: npt.ArrayLike, G: Resolvent | None, method: str, factors: tuple[float, ...], tol: float,
-         max_oracle: int, seed: int = 0, **options: Any) -> Tuning:
+         max_oracle: int, seed: int = 0, *, prune: bool = False, **options: Any) -> Tuning:
     """Run a method once for each factor, telling it constants divided by the factor, and once more at the best.
 
     Best is the factor that reached `tol` with fewest evaluations, else that with the least residual. A stochastic method is run
-    again with other draws, so that none is reported at its lucky ones. Costs up to `(len(factors) + 1) max_oracle`.
+    again with other draws, so that none is reported at its lucky ones. Costs up to `(len(factors) + 1) max_oracle`. `prune` ends a
+    factor's run once it has spent what the best before it needed: the choice is the same, its row of the table is cut short.
 
     >>> from workingpapers.papers.halpern import LeastSquares
     >>> tuned = tune(LeastSquares(np.eye(3), [1.0, 2.0, 3.0]), np.zeros(3), None, "eg", (0.5, 1.0, 2.0), tol=1e-3, max_oracle=1000)
@@ -76,13 +77,18 @@ def tune(F: FiniteSumOperator, u0: npt.ArrayLike, G: Resolvent | None, method: s
     if not factors or any(not (np.isfinite(f) and f > 0) for f in factors):
         raise ValueError(f"factors is {factors!r}: at least one, all finite and above 0, are needed")
 
-    def run(factor: float, luck: int) -> Result | None:
+    def run(factor: float, luck: int, most: int) -> Result | None:
         try:
-            return solve(Told(F, factor), u0, G, method, tol, max_oracle, seed=np.random.default_rng([seed, luck]), **options)
+            return solve(Told(F, factor), u0, G, method, tol, most, seed=np.random.default_rng([seed, luck]), **options)
         except DivergenceError:
             return None
 
-    found = {f: run(f, 0) for f in factors}
+    found: dict[float, Result | None] = {}
+    least = max_oracle
+    for f in factors:
+        r = found[f] = run(f, 0, least if prune else max_oracle)
+        if r is not None and r.converged:
+            least = min(least, r.n_oracle)
     table = tuple(Row(f, max_oracle, False, np.inf) if r is None else Row(f, r.n_oracle, r.converged, r.residual) for f, r in found.items())
     best = min(table, key=lambda row: (not row.converged, row.n_oracle if row.converged else row.residual))
-    return Tuning(best.factor, table, run(best.factor, 1) if method in STOCHASTIC else found[best.factor])
+    return Tuning(best.factor, table, run(best.factor, 1, max_oracle) if method in STOCHASTIC else found[best.factor])

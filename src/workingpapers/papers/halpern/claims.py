@@ -43,6 +43,7 @@ from ._tune import Tuning, tune
 
 PAGE, DOUBLE, RESTARTED = "Algorithm 1", "Algorithm 2", "Algorithm 2 with restarts"
 HALPERN, EG, EAG, VR_EG, PLAIN = "deterministic Halpern", "EG", "EAG", "VR-EG", "no variance reduction"
+EAG_RESTARTED = "EAG with restarts"
 
 
 def named(name: str, **options: Any) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def tuned(trial: Trial, problem: Problem, factors: tuple[float, ...], tol: float
         chosen["eta"] = gain * np.sqrt(p * (1 - p)) / (np.sqrt(problem.F.n) + 1)
     with warnings.catch_warnings():  # that a method is outside its theory is told by the arm's name and the page
         warnings.simplefilter("ignore")
-        return tune(problem.F, problem.u0, problem.G, chosen.pop("method"), factors, tol, budget, seed=trial.seed, **chosen)
+        return tune(problem.F, problem.u0, problem.G, chosen.pop("method"), factors, tol, budget, seed=trial.seed, prune=True, **chosen)
 
 
 def calls(found: Tuning, budget: int) -> dict[str, float]:
@@ -109,7 +110,7 @@ def quiet_solve(problem: Problem, arm: dict[str, Any], **more: Any) -> Any:
              PLAIN: control(named, name="stochastic_halpern")},
        points=at(smoke=[Subspaces(64), Subspaces(256)], small=[Subspaces(n) for n in (64, 256, 1_024, 4_096)],
                  full=[Subspaces(n) for n in (64, 256, 1_024, 4_096, 16_384)]),
-       seeds=at(smoke=3, small=5, full=5),
+       seeds=at(smoke=3, small=10, full=10),
        rule=all_of(headline(slope("saving", PAGE, x="n", name="growth of the saving with n, lower end") >= 0.35),
                    slope("saving", PAGE, x="n", name="growth of the saving with n, upper end") <= 0.65,
                    value("saving_at_most_terms", PAGE, name="saving at the largest n") > 1,
@@ -136,7 +137,7 @@ def without_a_common_point(trial: Trial) -> dict[str, float]:
     return {"shifted_calls": at_best_step(trial, trial.point.load(trial.rng), trial.arm.build(), 1.0, 1e-2, 1_000)["calls"]}
 
 
-@sqrt_n_saving.also(arms=[PAGE], seeds=3,  # type: ignore[untyped-decorator,unused-ignore]
+@sqrt_n_saving.also(arms=[PAGE], seeds=at(smoke=3, small=10, full=10),  # type: ignore[untyped-decorator,unused-ignore]
                     points=at(smoke=[GaussianRows(256)], small=[GaussianRows(1_024)], full=[GaussianRows(4_096), DiabetesRows()]))
 def least_squares(trial: Trial) -> dict[str, float]:
     """The saving to 1e-2 on least squares, steps in units of one over the average constant for Algorithm 1, of F's own for the other."""
@@ -151,14 +152,16 @@ def beside_extragradient(checks: Sequence[Check]) -> str:
     """What the saving does not mean."""
     found = next((c.estimate for c in checks if c.name == "saving at the largest n"), None)
     said = "" if found is None else f"At the largest n Algorithm 1 needed {found:.1f} times fewer evaluations than deterministic Halpern. "
-    return (said + "These projections are strongly monotone, where extragradient converges linearly; and as the subspaces share a point, "
+    return (said + "At a fixed residual the bound's own n, the full evaluations of the first sqrt(n) steps, flattens the growth where n is "
+            "large. These projections are strongly monotone, where extragradient converges linearly; and as the subspaces share a point, "
             "even plain batches get there: both are shown.")
 
 
 # ---------------------------------------------------------------- matrix-game
 
 GAME_TOL = {"smoke": 5e-3, "small": 1e-3, "full": 1e-3}
-GAME_FACTORS = {"smoke": (1.0, 4.0, 16.0), "small": (1.0, 2.0, 4.0, 8.0, 16.0), "full": (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)}
+FINE = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)  # extragradient is at its best near 64 on the larger games
+GAME_FACTORS = {"smoke": (1.0, 4.0, 16.0, 64.0), "small": FINE, "full": FINE}
 GAME_PASSES = {"smoke": 1_000, "small": 6_000, "full": 12_000}
 GAMES = at(smoke=[PolicemanBurglar(60)], small=[PolicemanBurglar(200)], full=[PolicemanBurglar(500)])
 
@@ -166,8 +169,8 @@ GAMES = at(smoke=[PolicemanBurglar(60)], small=[PolicemanBurglar(200)], full=[Po
 @claim("matrix-game",
        arms={DOUBLE: method(named, name="vr_halpern_pp", gain=5.0), EG: baseline(named, name="eg"), EAG: baseline(named, name="eag"),
              VR_EG: baseline(named, name="vr_eg"), RESTARTED: method(named, name="vr_halpern_pp", gain=5.0, restart=True),
-             PLAIN: control(named, name="stochastic_halpern")},
-       points=GAMES, seeds=at(smoke=3, small=3, full=5),
+             EAG_RESTARTED: baseline(named, name="eag", restart=True), PLAIN: control(named, name="stochastic_halpern")},
+       points=GAMES, seeds=at(smoke=3, small=10, full=10),
        rule=all_of(each_of(headline(ratio("calls", DOUBLE, EG) < 1), ratio("calls", DOUBLE, EAG) < 1, ratio("calls", DOUBLE, VR_EG) < 1,
                            over="baselines"),
                    ratio("residual", DOUBLE, PLAIN, name="the control loses") < 1,
@@ -175,7 +178,9 @@ GAMES = at(smoke=[PolicemanBurglar(60)], small=[PolicemanBurglar(200)], full=[Po
                            for other in (EG, EAG, VR_EG)),
                          *(ratio("untuned_residual", DOUBLE, other, name=f"residual when told the true constants, against {other}") < 1
                            for other in (EG, EAG, VR_EG)),
-                         *(ratio("calls", RESTARTED, other) < 1 for other in (EG, EAG, VR_EG)), title="beside the verdict")))
+                         *(ratio("calls", RESTARTED, other) < 1 for other in (EG, EAG_RESTARTED, VR_EG)),
+                         *(ratio("published_residual", DOUBLE, other, name=f"the published game and steps, against {other}") < 1
+                           for other in (EG, EAG, VR_EG)), title="beside the verdict")))
 def matrix_game(trial: Trial) -> dict[str, float]:
     """Evaluations to the residual wanted, and the residual at a tenth of the budget."""
     return race(trial, GAME_FACTORS[trial.scale], GAME_TOL[trial.scale], GAME_PASSES[trial.scale])
@@ -197,17 +202,37 @@ def race(trial: Trial, factors: tuple[float, ...], tol: float, passes: int) -> d
     return {**out, "residual": float(found.result.history.residual[within][-1])}
 
 
+PUBLISHED_PASSES = {"smoke": 500, "small": 2_500, "full": 5_000}
+
+
+@matrix_game.also(arms=[DOUBLE, EG, EAG, VR_EG], seeds=at(smoke=3, small=10, full=10),  # type: ignore[untyped-decorator,unused-ignore]
+                  points=at(smoke=[PolicemanBurglar(60, "minimiser")], small=[PolicemanBurglar(200, "minimiser")],
+                            full=[PolicemanBurglar(500, "minimiser")]))
+def as_published(trial: Trial) -> dict[str, float]:
+    """Residual after the published budget, on the game, with the even draws and at the fixed steps of the published experiments."""
+    problem, arm = trial.point.load(trial.rng), trial.arm.build()
+    F = MatrixGame(problem.F.A, sampling="uniform")
+    norm, frobenius, p = F.lipschitz(), float(np.linalg.norm(F.A)), 1 / F.n
+    steps: dict[str, dict[str, float]] = {
+        "eg": {"eta": 5 / norm}, "eag": {"eta": 5 / norm}, "vr_eg": {"eta": 3 * np.sqrt(p) / frobenius},
+        "vr_halpern_pp": {"eta": arm.pop("gain", 1.0) * np.sqrt(p * (1 - p)) / (np.sqrt(F.n) + 1), "c": np.sqrt(F.n) / frobenius}}
+    found = quiet_solve(Problem(F, problem.G, problem.u0), arm, **steps[arm["method"]], tol=1e-12, seed=trial.seed,
+                        max_oracle=PUBLISHED_PASSES[trial.scale] * F.n)
+    return {} if found is None else {"published_residual": max(found.residual, 1e-12)}
+
+
 @matrix_game.note
 def linear_in_the_end(checks: Sequence[Check]) -> str:
     """Why extragradient can win."""
-    return ("Matrix games are sharp: extragradient methods turn linear near the solution, the anchored ones only where they are restarted, "
-            "which the paper does not do (it is shown beside).")
+    return ("Matrix games are sharp: extragradient methods turn linear near the solution, at steps many times what theory allows; the "
+            "anchored ones only where they are restarted, which the paper does not do (it is shown beside). Told the true constants, "
+            "the order of the methods can be another: see beside the verdict.")
 
 
 # ---------------------------------------------------------------- constrained-qp
 
 QP_TOL = 1e-2
-QP_FACTORS = (0.5, 1.0, 2.0, 4.0)
+QP_FACTORS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 QP_PASSES = {"smoke": 6_000, "small": 20_000, "full": 300_000}
 QPS = at(smoke=[OuyangXu(20)], small=[OuyangXu(50)], full=[OuyangXu(200)])
 OUTSIDE = "Algorithm 1 (not in the theory)"
