@@ -116,7 +116,7 @@ def _database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv("WORKINGPAPERS_DATABASE", request.getfixturevalue("postgres_url"))
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
 def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Runs the test on both databases, whatever the default is; gives the name of the one."""
     url = request.getfixturevalue("postgres_url") if request.param == "postgres" else ""

@@ -93,6 +93,7 @@ def test_slope_names_what_is_wrong(x: list[float], y: list[float], said: str) ->
 # ------------------------------------------------------------ the promise: 95 of 100 intervals hold the truth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [3, 5, 10, 30])
 def test_coverage_of_normal_differences_through_the_rule(n: int, table: Callable[..., Results], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules, "_bootstrapped", lambda *_: {})  # shown beside the interval, no part of it, and slow
@@ -107,6 +108,7 @@ def test_coverage_of_normal_differences_through_the_rule(n: int, table: Callable
     assert 0.93 <= hits / EXPERIMENTS <= 0.97
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [3, 5, 10, 30])
 def test_coverage_of_lognormal_ratios_through_the_rule(n: int, table: Callable[..., Results], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules, "_bootstrapped", lambda *_: {})

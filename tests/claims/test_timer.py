@@ -35,6 +35,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
+@pytest.mark.slow
 def test_contenders_take_turns_and_the_order_alternates(clock: Clock) -> None:
     calls: list[str] = []
     names = ["a", "b", "c"]
@@ -75,6 +76,7 @@ def test_drift_hits_all_alike(clock: Clock) -> None:
     assert ratio.lo < 2 < ratio.hi
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("jitter", "noisy"), [(0.0, False), (0.02, False), (0.6, True)])
 def test_it_says_when_the_machine_is_too_restless(clock: Clock, jitter: float, noisy: bool) -> None:
     rng = np.random.default_rng(1)
@@ -100,6 +102,7 @@ def test_a_call_that_costs_nothing_measurable_is_no_crash(clock: Clock) -> None:
         side_by_side({"idle": lambda: None}, repeats=3)
 
 
+@pytest.mark.slow
 def test_the_collector_is_held_while_timing_and_restored_after() -> None:
     seen: list[bool] = []
     assert gc.isenabled()
@@ -136,6 +139,7 @@ def pools() -> dict[str, Any]:
     return {"torch": torch.get_num_threads(), **{p["filepath"]: p["num_threads"] for p in threadpool_info()}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("breaks", [False, True])
 def test_threads_are_pinned_while_timing_and_restored_after(breaks: bool) -> None:
     import torch

@@ -71,6 +71,7 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
     return line
 
 
+@pytest.mark.slow
 def test_run_prints_one_document_and_nothing_else(toy: Any) -> None:
     toy.write(LOUD)
     done = toy.cli("run", "toy", "beats", "--scale", "smoke", "--json")
@@ -92,6 +93,7 @@ def test_run_prints_one_document_and_nothing_else(toy: Any) -> None:
     assert one_document(toy.cli("runs", "list", "--verdict", "fails", "--json")) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variables", "code", "verdict"), [
     ({}, 0, "holds"), ({"TOY_FAILS": "1"}, 1, "inconclusive"), ({"TOY_UNTESTED": "1"}, 0, "untested")])
 def test_exit_codes(toy: Any, variables: dict[str, str], code: int, verdict: str) -> None:
@@ -105,6 +107,7 @@ def test_exit_codes(toy: Any, variables: dict[str, str], code: int, verdict: str
         assert f"`workingpapers resume {document['batch_id']}` tries again" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_claim_that_fails_is_a_result_and_no_error(toy: Any) -> None:
     toy.write(LOUD.replace("within(\"error\", \"new\", 0, 2)", "within(\"error\", \"new\", 5, 9)"))
     done = toy.cli("run", "toy")
@@ -113,6 +116,7 @@ def test_a_claim_that_fails_is_a_result_and_no_error(toy: Any) -> None:
     assert "beats" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_start_exits_with_1(toy: Any) -> None:
     toy.write("raise RuntimeError('broken')")
     done = toy.cli("run", "toy", "--json")
@@ -122,6 +126,7 @@ def test_a_run_that_cannot_start_exits_with_1(toy: Any) -> None:
     assert (claim["verdict"], claim["reason"]) == (None, "RuntimeError: broken")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "said"), [
     (["run", "tay"], "no paper 'tay'; did you mean toy?"),
     (["run", "toy", "nothing"], "toy has no claim 'nothing'; there are: beats"),
@@ -145,6 +150,7 @@ def test_wrong_usage_is_one_clear_line(toy: Any, arguments: list[str], said: str
     assert said in one_line(toy.cli(*arguments))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variables", "said"), [
     ({"WORKINGPAPERS_WORKERS": "many"}, "WORKINGPAPERS_WORKERS is 'many'"),
     ({"WORKINGPAPERS_DATABASE": "nonsense"}, "the database cannot be opened"),
@@ -155,6 +161,7 @@ def test_settings_that_cannot_be_used_are_one_clear_line(toy: Any, variables: di
         assert said in one_line(toy.cli(*arguments, **variables))
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_database(toy: Any, tmp_path: Path) -> None:
     home = tmp_path / "broken"
     home.mkdir()
@@ -162,6 +169,7 @@ def test_a_file_that_is_no_database(toy: Any, tmp_path: Path) -> None:
     assert "the database cannot be opened: file is not a database" in one_line(toy.cli("runs", "list", WORKINGPAPERS_HOME=str(home)))
 
 
+@pytest.mark.slow
 def test_export_and_import(toy: Any, tmp_path: Path) -> None:
     toy.write(LOUD)
     file = tmp_path / "deep" / "reference.json"
@@ -182,6 +190,7 @@ def test_export_and_import(toy: Any, tmp_path: Path) -> None:
     assert "verdict" in one_line(toy.cli("runs", "import", str(whole), **there))
 
 
+@pytest.mark.slow
 def test_a_workload_of_ones_own(toy: Any, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("class Point:\n    label = 'mine'\n    def load(self, rng):\n        return rng.normal(size=9)\n")
     done = subprocess.run([sys.executable, "-m", "workingpapers.cli", "run", "toy", "--point", "mine:Point", "--json"], cwd=tmp_path,
@@ -190,6 +199,7 @@ def test_a_workload_of_ones_own(toy: Any, tmp_path: Path) -> None:
     assert (done.returncode, claim["is_yours"], claim["state"]) == (0, True, "done")
 
 
+@pytest.mark.slow
 def test_papers_and_show_of_a_plug_in(toy: Any) -> None:
     listed = one_document(toy.cli("papers", "--json"))
     [mine] = [p for p in listed if p["slug"] == "toy"]
@@ -200,6 +210,7 @@ def test_papers_and_show_of_a_plug_in(toy: Any) -> None:
     assert one_document(toy.cli("show", "toy", "--json"))["facts"]["author_count"] == 1
 
 
+@pytest.mark.slow
 def test_doctor(toy: Any) -> None:
     report = one_document(toy.cli("doctor", "--json"))
     assert {"version", "python", "cpu", "cores", "memory_gb", "gpu", "system", "home", "database", "broken", "papers"} <= set(report)
@@ -214,6 +225,7 @@ def test_doctor(toy: Any) -> None:
 HEAVY = ("torch", "numpy", "scipy", "sqlalchemy", "altair", "pandas", "sklearn", "numba", "fastapi", "vl_convert", "alembic", "ray")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["papers"], ["papers", "--json"], ["run", "--help"], ["runs", "--help"],
                                        ["show", "toy"]])
 def test_light_commands_import_nothing_heavy(toy: Any, arguments: list[str]) -> None:

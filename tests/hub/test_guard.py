@@ -82,6 +82,7 @@ def test_the_api_takes_json_only(client, lab):
     assert client.post("/api/v1/runs", content=body, headers={"content-type": "application/json"}).status_code == 202
 
 
+@pytest.mark.slow
 def test_reading_changes_nothing(app, client, add_run, lab):
     run_id = add_run()
 

@@ -20,6 +20,7 @@ print((full - psutil.Process().memory_info().rss) / 1e6)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
 def test_what_is_free_goes_back() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)

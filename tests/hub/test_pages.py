@@ -63,6 +63,7 @@ def test_every_page_is_sound(client, history, address):
     assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
 
 
+@pytest.mark.slow
 def test_every_link_leads_somewhere(client, history):
     waiting, seen = ["/"], set()
     while waiting:

@@ -60,6 +60,7 @@ def answers(address):
         return False
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_started_again_and_nothing_is_left_behind(site):
     address, process, popen = site
     wait_for(lambda: answers(address))
@@ -94,6 +95,7 @@ def test_small_answers_do_not_wait_for_acknowledgements():
     assert all(found)
 
 
+@pytest.mark.slow
 def test_open_streams_do_not_hold_the_server_back(site, tmp_path):
     from workingpapers.lab import Settings, Store
     from workingpapers.lab.store import RunRow
@@ -110,6 +112,7 @@ def test_open_streams_do_not_hold_the_server_back(site, tmp_path):
     assert popen.wait(20) in (0, -signal.SIGINT, 130)
 
 
+@pytest.mark.slow
 def test_the_worker_ends_when_the_server_is_killed(site):
     address, process, popen = site
     wait_for(lambda: answers(address))
@@ -127,6 +130,7 @@ def test_a_taken_port_is_one_clear_line():
             serve(port=taken.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_starting_loads_nothing_heavy(tmp_path):
     code = ("import sys; from workingpapers.hub import create_app; create_app(warmup=True); "
             "print([m for m in ('torch', 'pandas', 'altair', 'numba', 'sklearn', 'vl_convert', 'ray') if m in sys.modules])")

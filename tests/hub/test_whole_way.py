@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from .conftest import wait_for
 
 
+@pytest.mark.slow
 def test_button_progress_verdict_plot(client, token, working):
     page = client.post("/runs", data={"slug": "coin", "claim": "more-is-better", "scale": "smoke", "token": token})
     run_id = page.url.path.rpartition("/")[2]

@@ -36,6 +36,7 @@ def same(document: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in document.items() if k not in ("origin", "plots")}
 
 
+@pytest.mark.slow
 def test_export_and_import_into_an_empty_home_give_an_equal_document(toy: Any, tmp_path: Path, drawn: None) -> None:
     toy.write(RICH)
     here = toy.lab()

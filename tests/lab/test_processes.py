@@ -132,6 +132,7 @@ def server(request: pytest.FixtureRequest, toy: Any) -> Iterator[TrialServer]:
         yield made
 
 
+@pytest.mark.slow
 def test_however_a_trial_ends(server: TrialServer, toy: Any, wait_for: Callable[..., Any], gone: Callable[[int], bool]) -> None:
     limits: dict[str, tuple[float | None, float | None]] = {"sleep": (2.0, None), "greedy": (None, 0.4)}
     arms = ["fine", "segfault", "leave", "sys_exit", "fail", "loud", "sleep", "greedy", "starts_child", "starts_session", "starts_daemon",
@@ -168,6 +169,7 @@ def test_however_a_trial_ends(server: TrialServer, toy: Any, wait_for: Callable[
     assert server.running == []
 
 
+@pytest.mark.slow
 def test_call_gives_answers_or_raises(server: TrialServer, toy: Any) -> None:
     progress: list[Answer] = []
     beats: list[int] = []
@@ -205,6 +207,7 @@ def test_kill_says_why(server: TrialServer, toy: Any) -> None:
 # ------------------------------------------------------------ the fork server
 
 
+@pytest.mark.slow
 def test_importing_a_claim_starts_no_thread_in_the_server(toy: Any) -> None:
     toy.write("import torch, numba, sklearn.linear_model, scipy.linalg, pandas\n" + BEHAVIOURS)
     with TrialServer([toy.module], start="fork") as server:
@@ -213,6 +216,7 @@ def test_importing_a_claim_starts_no_thread_in_the_server(toy: Any) -> None:
         assert len(os.listdir(f"/proc/{server._server.pid}/task")) == 1
 
 
+@pytest.mark.slow
 def test_threads_are_what_the_claim_asks_for(toy: Any) -> None:
     toy.write('''
 import torch
@@ -233,6 +237,7 @@ def beats(trial):
             assert {a["measurement"][1]: a["measurement"][2] for a in answers if "measurement" in a} == {"most": threads, "least": threads}
 
 
+@pytest.mark.slow
 def test_a_killed_server_fails_its_trials_and_the_next_one_starts_a_new_server(toy: Any, wait_for: Callable[..., Any],
                                                                                gone: Callable[[int], bool]) -> None:
     toy.write(BEHAVIOURS)
@@ -285,6 +290,7 @@ while True:
 '''
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_nothing_outlives_a_killed_driver(start: str, toy: Any, wait_for: Callable[..., Any], gone: Callable[[int], bool]) -> None:
     toy.write(BEHAVIOURS.replace(

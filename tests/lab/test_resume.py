@@ -123,6 +123,7 @@ def test_ctrl_c_leaves_it_resumable(toy: Any, wait_for: Callable[..., Any], gone
     assert the_run(lab).verdict == "holds"
 
 
+@pytest.mark.slow
 def test_an_interrupted_batch_holds_back_what_had_not_begun(toy: Any) -> None:
     toy.write('''
     for name in ("beats", "again"):
@@ -147,6 +148,7 @@ def test_an_interrupted_batch_holds_back_what_had_not_begun(toy: Any) -> None:
     assert {i: r.verdict for i, r in resumed.items()} == {"beats": "holds", "again": "holds"}
 
 
+@pytest.mark.slow
 def test_cancel(toy: Any) -> None:
     toy.write('''
     @claim("beats", arms={"new": method(float)}, points=[N(9)], seeds=40, rule=value("error", "new") < 2)
@@ -175,6 +177,7 @@ def test_cancel(toy: Any) -> None:
         assert {t.state for t in row.trials} == {"done", "pending"}
 
 
+@pytest.mark.slow
 def test_cancel_while_a_workload_is_prepared(toy: Any) -> None:
     toy.write('''
     class Long(N):
@@ -194,6 +197,7 @@ def test_cancel_while_a_workload_is_prepared(toy: Any) -> None:
 # ------------------------------------------------------------ leases
 
 
+@pytest.mark.slow
 def test_two_processes_at_one_run(toy: Any, wait_for: Callable[..., Any]) -> None:
     toy.write(SLOW)
     lab = toy.lab()
@@ -256,6 +260,7 @@ def test_workers_take_the_highest_priority_then_the_oldest_and_never_what_is_hel
     assert held not in order
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_be_carried_out_does_not_end_the_worker(toy: Any) -> None:
     lab = toy.lab()
     stop = threading.Event()
@@ -316,6 +321,7 @@ def test_a_worker_that_is_asked_to_stop_puts_its_run_back(toy: Any, wait_for: Ca
 # ------------------------------------------------------------ what changed in between
 
 
+@pytest.mark.slow
 def test_resuming_after_an_edit_measures_everything_again(toy: Any) -> None:
     lab = toy.lab()
     interrupted(lab)
@@ -324,6 +330,7 @@ def test_resuming_after_an_edit_measures_everything_again(toy: Any) -> None:
     assert document["verdict"] == "fails"
 
 
+@pytest.mark.slow
 def test_resuming_with_other_data_measures_everything_again(toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     toy.write('''
     class Fixed(N):
@@ -360,6 +367,7 @@ def interrupted(lab: Lab) -> None:
     assert len(finished(lab)) >= 3
 
 
+@pytest.mark.slow
 def test_resuming_tries_failed_trials_again_and_only_those(toy: Any) -> None:
     toy.write('''
     @claim("beats", arms={"new": method(float)}, points=[N(9)], seeds=5, rule=value("error", "new") < 2)

@@ -23,6 +23,7 @@ from workingpapers.lab.store import TrialRow
 TRIALS = 2 * 2 * 6
 
 
+@pytest.mark.slow
 def test_a_second_run_reuses_and_says_how_many_and_since_when(toy: Any) -> None:
     lab = toy.lab()
     before = dt.datetime.now(dt.UTC)
@@ -42,6 +43,7 @@ def test_a_second_run_reuses_and_says_how_many_and_since_when(toy: Any) -> None:
     assert (more["reused_trials"], len(toy.attempts())) == (TRIALS, TRIALS + 4)
 
 
+@pytest.mark.slow
 def test_fresh_ignores_what_is_on_record(toy: Any) -> None:
     lab = toy.lab()
     first = lab.run("toy")["beats"].document
@@ -51,6 +53,7 @@ def test_fresh_ignores_what_is_on_record(toy: Any) -> None:
     assert lab.run("toy")["beats"].document["reused_trials"] == TRIALS
 
 
+@pytest.mark.slow
 def test_an_edited_method_never_returns_an_old_verdict(toy: Any) -> None:
     lab = toy.lab()
     assert lab.run("toy")["beats"].verdict == "holds"
@@ -62,6 +65,7 @@ def test_an_edited_method_never_returns_an_old_verdict(toy: Any) -> None:
     assert (back["verdict"], back["reused_trials"]) == ("holds", TRIALS)
 
 
+@pytest.mark.slow
 def test_an_edited_docstring_or_comment_makes_nothing_stale(toy: Any) -> None:
     lab = toy.lab()
     lab.run("toy")
@@ -70,6 +74,7 @@ def test_an_edited_docstring_or_comment_makes_nothing_stale(toy: Any) -> None:
     assert lab.run("toy")["beats"].document["reused_trials"] == TRIALS
 
 
+@pytest.mark.slow
 def test_a_module_reached_from_within_a_function_counts(toy: Any) -> None:
     deep = "def estimate(x):\n    from .deeper.still import mean\n    return abs(mean(x)) + 1e-9\n"
     toy.write(method=deep)
@@ -82,6 +87,7 @@ def test_a_module_reached_from_within_a_function_counts(toy: Any) -> None:
     assert lab.run("toy")["beats"].document["verdict"] == "fails"
 
 
+@pytest.mark.slow
 def test_code_that_is_edited_while_a_run_goes_on_is_used_by_no_other_run(toy: Any) -> None:
     lab, warnings, edited = toy.lab(), [], []
 
@@ -101,6 +107,7 @@ def test_code_that_is_edited_while_a_run_goes_on_is_used_by_no_other_run(toy: An
     assert lab.run("toy")["beats"].document["reused_trials"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["data", "version", "scale", "threads", "processor"])
 def test_whatever_a_trial_depends_on_makes_it_new(toy: Any, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     claims = '''
@@ -131,6 +138,7 @@ def test_whatever_a_trial_depends_on_makes_it_new(toy: Any, what: str, monkeypat
     assert lab.run("toy", **options)["beats"].document["reused_trials"] == 0
 
 
+@pytest.mark.slow
 def test_timed_and_failed_trials_are_never_reused(toy: Any) -> None:
     toy.write('''
     @claim("beats", arms={"new": method(float)}, points=[N(9)], seeds=4, rule=value("seconds", "new") < 9)
@@ -153,6 +161,7 @@ def test_timed_and_failed_trials_are_never_reused(toy: Any) -> None:
     assert sorted(toy.attempts()) == sorted(["new|0|n=9", "new|2|n=9", "new|3|n=9", *twice, *twice])
 
 
+@pytest.mark.slow
 def test_more_trials_than_a_database_takes_in_one_list(toy: Any) -> None:
     lab = toy.lab()
     batch = lab.run("toy")
@@ -185,6 +194,7 @@ def Mine(size: int = 100) -> Workload:  # a class of this process alone, as in a
     return Rising(size)
 
 
+@pytest.mark.slow
 def test_own_points_as_objects_are_yours_and_never_the_papers_verdict(toy: Any) -> None:
     lab = toy.lab()
     theirs = lab.run("toy")["beats"]
@@ -197,6 +207,7 @@ def test_own_points_as_objects_are_yours_and_never_the_papers_verdict(toy: Any) 
     assert (fresh["verdict"], fresh["reused_trials"]) == ("holds", TRIALS)
 
 
+@pytest.mark.slow
 def test_own_points_never_stand_in_for_the_papers(toy: Any) -> None:
     lab = toy.lab()
     assert lab.run("toy", points=[Mine()])["beats"].verdict == "fails"
@@ -204,6 +215,7 @@ def test_own_points_never_stand_in_for_the_papers(toy: Any) -> None:
     assert (document["verdict"], document["reused_trials"]) == ("holds", 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Point", "made", "make", "holder.made"])
 def test_own_points_by_name(toy: Any, name: str) -> None:
     (toy.root / "my_own_data.py").write_text('''

@@ -22,6 +22,7 @@ def rows(lab: Lab, run_id: str) -> RunRow:
         return row
 
 
+@pytest.mark.slow
 def test_a_run_from_plan_to_plots(toy: Any, drawn: None) -> None:
     toy.write('''
     from .method import estimate
@@ -133,6 +134,7 @@ def test_when_every_trial_fails_the_verdict_is_open(toy: Any) -> None:
     assert (document["verdict"], document["state"], document["failed_trials"]) == ("inconclusive", "done", 6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arm", "verdict"), [("estimate", "holds"), ("first", "fails")])
 def test_breaking_the_method_changes_the_verdict(toy: Any, arm: str, verdict: str) -> None:
     method = "def estimate(x):\n    return abs(x.mean()) + 1e-9\n\ndef first(x):\n    return abs(x[0]) + 1e-9\n"
@@ -194,6 +196,7 @@ def test_a_scale_that_a_claim_has_not_is_untested(toy: Any) -> None:
     assert (document["verdict"], document["reason"]) == ("untested", "this claim has no full scale; there is smoke, small")
 
 
+@pytest.mark.slow
 def test_an_untested_run_is_tried_again_by_resume(toy: Any) -> None:
     """The remedy was carried out: the package is there now."""
     toy.write('''
@@ -289,6 +292,7 @@ def test_a_trial_that_gives_a_metric_twice_fails_alone(toy: Any) -> None:
     assert (document["verdict"], document["failed_trials"]) == ("inconclusive", 1)
 
 
+@pytest.mark.slow
 def test_time_and_memory_limits_of_a_claim(toy: Any) -> None:
     toy.write('''
     @claim("beats", arms={"new": method(float), "old": control(float)}, points=[N(9)], seeds=3, rule=value("error", "old") < 2,
@@ -348,6 +352,7 @@ def test_unknown_and_listed_papers(toy: Any) -> None:
         lab.cancel("r0")
 
 
+@pytest.mark.slow
 def test_several_claims_are_one_batch_and_each_runs_once(toy: Any) -> None:
     more = '''
     for name in ("beats", "again"):

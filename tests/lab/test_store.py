@@ -84,6 +84,7 @@ def test_a_database_of_a_later_release_is_refused() -> None:
         Store()
 
 
+@pytest.mark.slow
 @pytest.mark.sqlite
 def test_many_processes_start_on_an_empty_home_at_once(tmp_path: Path) -> None:
     code = "from workingpapers.lab import Store; s = Store(); s.writing().__enter__(); print('open')"
@@ -154,6 +155,7 @@ def test_numbers_that_json_lacks_and_letters_come_back(either: str) -> None:
         assert "Mücke" in str(held)
 
 
+@pytest.mark.slow
 def test_two_processes_start_on_an_empty_postgresql_at_once(postgres: Any) -> None:
     new = postgres.new("template1")
     code = "from workingpapers.lab import Store; Store(); print('open')"

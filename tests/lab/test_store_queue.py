@@ -128,6 +128,7 @@ def _count_up(home: Path, run: int, process: int, times: int) -> None:
             session.add(EventRow(run_pk=run, seq=last + 1, kind="mark", payload={"by": process}))
 
 
+@pytest.mark.slow
 def test_threads_and_processes_lose_nothing(store: Store) -> None:
     with store.writing() as session:
         run = RunRow(run_id="r1", batch_id="b", slug="s", claim_id="c", scale="smoke")

@@ -201,6 +201,7 @@ def hf(endpoint: str, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 
 
+@pytest.mark.slow
 def test_the_command_line(endpoint: str) -> None:
     listed = hf(endpoint, "ls", "--date", "2025-12-26", "--format", "json")
     assert listed.returncode == 0, listed.stderr

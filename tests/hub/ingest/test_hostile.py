@@ -158,6 +158,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(st.dictionaries(st.text(), JSON, max_size=3), max_size=5), st.integers(1, 9), st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_items_are_cut_out_as_json_reads_them(rows, step, indent):
@@ -276,6 +277,7 @@ def grown(format: str, path: Path) -> tuple[int, int, int]:
     return records, problems, megabytes
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_over_a_long_snapshot(tmp_path):
     row = json.dumps({"id": "2603.{:05}", "title": "T {}", "abstract": "word " * 300, "categories": "cs.LG"})
     path = tmp_path / "snapshot.gz"
@@ -287,6 +289,7 @@ def test_memory_stays_flat_over_a_long_snapshot(tmp_path):
     assert megabytes < 30
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_over_hostile_json(tmp_path):
     path = tmp_path / "tables.json"
     with path.open("wb") as stream:
@@ -301,6 +304,7 @@ def test_memory_stays_flat_over_hostile_json(tmp_path):
     assert megabytes < 60
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_over_a_wall_of_xml(tmp_path):
     path = tmp_path / "feed.xml"
     with path.open("wb") as stream:
@@ -313,6 +317,7 @@ def test_memory_stays_flat_over_a_wall_of_xml(tmp_path):
     assert megabytes < 250
 
 
+@pytest.mark.slow
 def test_an_object_of_countless_small_parts_is_left_out():
     task = b'{"task": "t", "datasets": [' + b"{}," * 600_000 + b"{}]}"
     problems = Problems()

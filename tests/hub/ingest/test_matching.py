@@ -254,6 +254,7 @@ def records(draw) -> Record:
     )
 
 
+@pytest.mark.slow
 @given(st.lists(records(), max_size=9), st.randoms(use_true_random=False))
 @settings(max_examples=150, deadline=None)
 def test_any_order_gives_equal_papers(found, shuffler):
@@ -287,6 +288,7 @@ def test_arriving_one_by_one_gives_the_same(found, shuffler):
     )
 
 
+@pytest.mark.slow
 @given(st.lists(records(), max_size=12))
 @settings(max_examples=120, deadline=None)
 def test_what_always_holds(found):

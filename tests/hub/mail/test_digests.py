@@ -212,6 +212,7 @@ sending.deliver(Store(), load_catalogue(), HubSettings())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("by_smtp")
 def test_a_sender_killed_mid_batch_loses_nobody(lab: Lab, sink: Sink, smtp: HubSettings) -> None:
     add_papers(lab)
@@ -312,6 +313,7 @@ def test_kinds_show_what_they_are_about(lab: Lab, add_run: Callable[..., str]) -
     assert make_edition(lab.store, lab.catalogue, "trending", {}, until, until + DAY).is_empty
 
 
+@pytest.mark.slow
 def test_hundreds_of_subscribers_are_planned_once_and_all_served(lab: Lab, sink: Sink, smtp: HubSettings) -> None:
     add_papers(lab, 12)
     with lab.store.writing() as session:

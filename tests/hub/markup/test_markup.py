@@ -72,6 +72,7 @@ def check(markup, tags):
     return "".join(parser.text)
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(latexish)
 @example("\\emph{\\emph{" * 40)

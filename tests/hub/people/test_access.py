@@ -173,6 +173,7 @@ def test_every_route_is_in_the_table(shut):
     assert {k for k in set(TABLE) - there if not k.startswith("HEAD ")} == set(), "no such route any more"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", LADDER)
 def test_every_unsafe_route_by_role(role, person, world, lab, paper, token_of):
     for method, path in UNSAFE:
@@ -199,6 +200,7 @@ def test_every_unsafe_route_by_role(role, person, world, lab, paper, token_of):
             assert (by_token.status_code in NO_ACCESS) == (LADDER.index(role) < LADDER.index(least)), (method, path, by_token.text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", LADDER)
 def test_every_safe_route_by_role(role, person, world):
     who = person(None if role == ANYONE else role)
@@ -215,6 +217,7 @@ def test_every_safe_route_by_role(role, person, world):
             assert answer.status_code in NO_ACCESS, key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scale", "least"), [("smoke", READER), ("small", RUNNER)])
 @pytest.mark.parametrize("role", LADDER)
 def test_runs_by_role_and_scale(role, scale, least, person, token_of):
@@ -261,6 +264,7 @@ FOREIGN = [{"origin": "https://evil.example"}, {"origin": "null"}, {"sec-fetch-s
            {"origin": "http://localhost", "sec-fetch-site": "cross-site"}, {"origin": "http://localhost.evil.example"}]
 
 
+@pytest.mark.slow
 def test_no_unsafe_route_listens_to_another_site(shut, person, world, lab):
     """Even with an admin's cookie and the right token; nothing changes."""
     admin = person("admin")
@@ -277,6 +281,7 @@ def test_no_unsafe_route_listens_to_another_site(shut, person, world, lab):
     assert tried >= 30 * len(FOREIGN)
 
 
+@pytest.mark.slow
 def test_no_form_works_without_its_token(shut, person, world, lab):
     """A form of another site that an old browser sends without saying where it came from."""
     admin, other = person("admin"), person("admin")
@@ -291,6 +296,7 @@ def test_no_form_works_without_its_token(shut, person, world, lab):
     assert snapshot(lab) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", [ANYONE, ADMIN])
 def test_reading_changes_no_row(role, shut, person, world, lab):
     who = person(None if role == ANYONE else role)

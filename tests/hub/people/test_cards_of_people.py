@@ -24,6 +24,7 @@ def deeds(text: str, paper: int) -> tuple[str, str] | None:
     return (found[0][1], found[1][1]) if found[0] and found[1] else None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", LISTS)
 def test_votes_and_bookmarks_of_one_are_shown_to_no_other(person: Any, lab: Any, page: str) -> None:
     row = new_paper(lab, listed_on=DAY, published_on=DAY, published_key="2026-03-03")

@@ -182,6 +182,7 @@ def test_the_only_admin_of_others_cannot_go(person, lab):
     assert count(lab, UserRow) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit", "path", "data"), [
     (60, "/votes", {"paper": "2403.09999"}), (10, "/comments", {"paper": "2403.09999", "markdown": "hello"})])
 def test_limits_by_account(limit, path, data, person, paper, lab, monkeypatch):
@@ -215,6 +216,7 @@ def test_limits_of_mails(person, mails, monkeypatch, lab):
         assert not [r for r in session.scalars(select(RateCounterRow)) if "@" in r.key]
 
 
+@pytest.mark.slow
 def test_limits_are_shared_by_processes(lab, paper, person):
     """Two applications on one store stand for two workers."""
     from workingpapers.hub import create_app
@@ -245,6 +247,7 @@ def test_searches_of_visitors_are_limited_without_a_row(lab):
     allow_search(Viewer(None, frozenset(), address="198.51.100.78"))
 
 
+@pytest.mark.slow
 def test_forwarded_addresses_are_believed_from_our_proxies_alone(lab, paper, person, monkeypatch):
     from workingpapers.hub import create_app
 

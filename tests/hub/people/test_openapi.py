@@ -20,6 +20,7 @@ CHECKS = schemathesis.checks.CHECKS
 EXAMPLES = {"visitor": 15}
 
 
+@pytest.mark.slow
 def test_the_description_is_valid(shut):
     from openapi_spec_validator import OpenAPIV31SpecValidator
 

@@ -29,6 +29,7 @@ def original() -> bytes:
     return (Path(next(iter(spec.submodule_search_locations))) / "model.onnx").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_same_vectors() -> None:
     whole, light = load_embedder("onnx", max_length=QUESTION_TOKENS), Model("onnx").light()
     assert isinstance(light, network.LightMiniLM)

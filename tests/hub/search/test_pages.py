@@ -86,6 +86,7 @@ def test_the_api_gives_pages(client: TestClient) -> None:
     assert [(p["id"], p["exact"]) for p in named] == [("2501.00007", True)]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("papers")
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=60) | st.lists(st.sampled_from(["trees", '"', "-", "OR", "NOT", "(", "title:", "cat:", "2501.00001", "\x00", "é",
@@ -119,6 +120,7 @@ def test_how_often_a_visitor_may_ask(client: TestClient, monkeypatch: pytest.Mon
     assert len(asked) == 1
 
 
+@pytest.mark.slow
 def test_on_the_command_line() -> None:
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([sys.executable, "-m", "workingpapers.cli", *words], capture_output=True, text=True, check=False)

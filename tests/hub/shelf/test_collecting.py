@@ -49,6 +49,7 @@ def test_the_collector_is_left_as_it_was() -> None:
         gc.enable()
 
 
+@pytest.mark.slow
 def test_the_oldest_are_looked_through_now_and_then() -> None:
     cycle = Cycle()
     seen, _ = weakref.ref(cycle), [gc.collect() for _ in range(3)]  # it has grown old

@@ -37,6 +37,7 @@ def cli(home: Path, *words: str) -> list[str]:
     return [sys.executable, "-m", "workingpapers.cli", "ingest", *words]
 
 
+@pytest.mark.slow
 @pytest.mark.sqlite
 def test_a_killed_import_goes_on_where_it_stopped(tmp_path: Path) -> None:
     path, home = many(tmp_path / "long.jsonl.gz", 12_000), tmp_path / "home"
@@ -88,6 +89,7 @@ def test_a_changed_file_of_the_same_name_starts_anew(store: Store, tmp_path: Pat
         assert session.scalar(select(func.count()).select_from(ImportRow)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("saved_on", ["", "2026-03-05"])
 def test_a_saved_page_with_and_without_its_day(cli_run: Any, saved_on: str) -> None:
     report = cli_run("page", str(DATA / "page.txt"), *(["--saved-on", saved_on] if saved_on else []))
@@ -118,6 +120,7 @@ def cli_run(tmp_path: Path) -> _Cli:
     return _Cli(tmp_path / "home")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["nonsense", "x"], ["jsonl", "/no/such/file"], ["page", str(DATA / "page.txt"), "--saved-on", "3 March"],
                                    ["hf", "yesterday"], ["bibtex", str(DATA / "page.txt"), "--saved-on", "2026-03-05"]])
 def test_wrong_usage_is_one_line_and_code_2(tmp_path: Path, words: list[str]) -> None:

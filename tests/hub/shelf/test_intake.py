@@ -148,6 +148,7 @@ def test_any_order_and_any_batches_give_the_rows_of_all_at_once(
     assert (again.new, again.changed, again.merged, again.new_records, again.changed_records) == (0, 0, 0, 0, 0)
 
 
+@pytest.mark.slow
 def test_real_files_of_every_source_in_any_order(store: Store) -> None:
     every = [r for kind, name in (("jsonl", "arxiv-cc0.jsonl"), ("atom", "atom.xml"), ("oai", "oai-arxiv.xml"), ("oai", "oai-dc.xml"),
                                   ("kaggle", "kaggle.jsonl"), ("jsonl", "plain.jsonl"), ("hf", "hf.json"), ("bibtex", "refs.bib"),

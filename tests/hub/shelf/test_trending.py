@@ -33,6 +33,7 @@ def papers(store: Store, n: int) -> list[int]:
         return list(session.scalars(select(PaperRow.id).order_by(PaperRow.id)))
 
 
+@pytest.mark.slow
 def test_ten_thousand_events_give_the_order_and_value_of_the_direct_sum(store: Store) -> None:
     ids, draw = papers(store, 40), random.Random(7)
     events: dict[int, dict[str, tuple[float, dt.datetime]]] = {i: {} for i in ids}

