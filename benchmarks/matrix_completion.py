@@ -1,6 +1,7 @@
 """matrix_completion beside its peers: ratios of processor time, on one thread, taken in turn; growth laws as slopes with intervals.
 
-    python -m benchmarks.matrix_completion              some minutes
+    python -m benchmarks.matrix_completion              a quarter of an hour
+    python -m benchmarks.matrix_completion fits digits  some sections only, see SECTIONS
     MOVIELENS=ml-100k.zip python -m benchmarks...       with the ratings of an archive in place of made ones
 
 cmfrec, implicit and scikit-surprise are measured where they are installed: `pip install 'workingpapers[ratings]' implicit`.
@@ -10,6 +11,7 @@ implicit solves another problem (every missing entry counts as a zero): its time
 from __future__ import annotations
 
 import os
+import sys
 import time
 import tracemalloc
 import warnings
@@ -29,6 +31,8 @@ from workingpapers.papers.matrix_completion import RobustALSCompleter, simulate,
 from workingpapers.papers.matrix_completion._sweep import How, Pool, half_sweep
 from workingpapers.papers.matrix_completion.claims import Regressions
 from workingpapers.workloads.ratings import read_movielens
+
+from . import _completion_tables
 
 SINGLE = Pool(1)
 RECORDED = "recorded 2026-11-25, MovieLens 100K, ranks 10, 40, 100: 0.29, 0.40, 0.49 of cmfrec 3.5.1 with CG"
@@ -231,16 +235,19 @@ def memory() -> None:
         f"{peak / 24e6:.1f}")
 
 
-def main() -> None:
+SECTIONS: dict[str, Callable[[], None]] = {
+    "half-sweeps": half_sweeps, "conditioning": conditioning, "long": long_regression, "fits": fits, "laws": laws, "memory": memory,
+    "digits": lambda: _completion_tables.digits(row), "ratings": lambda: _completion_tables.ratings(row)}
+
+
+def main(names: list[str]) -> None:
+    if unknown := [n for n in names if n not in SECTIONS]:
+        sys.exit(f"no section {unknown[0]!r}; there are: {', '.join(SECTIONS)}")
     row("what", "ours", "theirs", "ratio")
     with threadpool_limits(limits=1):
-        half_sweeps()
-        conditioning()
-        long_regression()
-        fits()
-        laws()
-        memory()
+        for name in names or SECTIONS:
+            SECTIONS[name]()
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -57,6 +57,19 @@ def test_errors_name_the_argument():
         RatingsRegressor().fit(pairs, [1.0])
     with pytest.raises(ValueError, match="finite"):
         RatingsRegressor().fit(pairs, df["rating"] * np.nan)
+    for missing in (pd.DataFrame({"u": ["a", None], "i": [1, 2]}), pd.DataFrame({"u": pd.array([1, None], dtype="Int64"), "i": [1, 2]}),
+                    np.array([[1.0, 2.0], [np.nan, 1.0]])):
+        with pytest.raises(ValueError, match=r"missing ids|NaN"):
+            RatingsRegressor(1).fit(missing, [1.0, 2.0])
+    for mixed in (pd.DataFrame({"u": ["a", 1], "i": [1, 2]}), np.array([["a", 1], [2, 3]], dtype=object),
+                  np.array([[None, 1], [2, 3]], dtype=object)):
+        with pytest.raises(TypeError, match="user ids must be all numbers or all texts"):
+            RatingsRegressor(1).fit(mixed, [1.0, 2.0])
+    fitted = RatingsRegressor(2).fit(pairs, df["rating"])
+    with pytest.raises(TypeError, match="user ids are int64"):
+        fitted.predict(np.array([[1, 1_003]]))
+    with pytest.raises(TypeError, match="item ids are <U"):
+        fitted.predict(np.array([["u1", "1003"]]))
     with pytest.raises(ValueError, match="more than once"):
         RatingsRegressor(1).fit(np.array([[1, 1], [1, 1], [2, 2]]), [1.0, 2.0, 3.0])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, Literal, Self
 
@@ -16,12 +15,13 @@ from sklearn.impute import MissingIndicator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._alternate import Factors, Plan, Sweep, alternate, incoherence, random_start, spectral_start
+from ._alternate import Factors, Plan, alternate, incoherence, random_start, spectral_start
 from ._observed import Index, Matrix, Observed, Side, Vector, is_triplets, observe
 from ._posterior import Posterior, posterior, standard_deviations
 from ._robust import huber_noise, huber_regressions
 from ._settings import check_settings
 from ._sweep import How, Sketch, Solver, half_sweep, pool
+from ._watch import Bar, Best
 
 LARGEST_DENSE = 1 << 30
 TIGHT = 1e-12
@@ -164,9 +164,9 @@ class RobustALSCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         mean = float(np.average(observed.rows.values, weights=w if len(w) else None)) if self.fit_bias else 0.0
         start = (spectral_start(observed, self.rank, mean, rng, self.clip_mu) if self.init == "svd"
                  else random_start(observed, self.rank, rng))
-        plan, best = self._plan(rng), _Best(self.early_stopping)
-        with pool(self.n_jobs) as threads, self._progress() as show:
-            plan.report = lambda sweep, factors: (show(sweep), best.seen(sweep, factors))[1]
+        plan, best = self._plan(rng), Best(self.early_stopping)
+        with pool(self.n_jobs) as threads, Bar("sweeps", self.max_iter, bool(self.verbose)) as show:
+            plan.report = lambda s, factors: (show(f"rmse {s.rmse:.4g}, moved by {s.change:.1e}"), best.seen(s, factors))[1]
             found = alternate(observed, start, plan, threads, held_out=held_out, rng=rng, mean=mean)
         if best.kept is not None:
             found.U, found.V, found.row_bias, found.column_bias = best.kept
@@ -225,9 +225,6 @@ class RobustALSCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             if short and self.reg == 0:
                 warnings.warn(f"{short} {name}{'s have' if short > 1 else ' has'} fewer entries than rank={self.rank}: they get the "
                               "solution of least norm; reg > 0 predicts better there", UserWarning, stacklevel=4)
-
-    def _progress(self) -> AbstractContextManager[Any]:
-        return nullcontext(lambda sweep: None) if not self.verbose else _bar(self.max_iter)
 
     # ------------------------------------------------------------ using
 
@@ -438,44 +435,6 @@ class RobustALSCompleter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-class _Best:
-    """The factors with the lowest held-out error, when there is early stopping."""
-
-    patience = 3
-
-    def __init__(self, is_on: bool) -> None:
-        self.is_on, self.lowest, self.since, self.stopped = is_on, np.inf, 0, False
-        self.kept: tuple[Matrix, Matrix, Vector, Vector] | None = None
-
-    def seen(self, sweep: Sweep, f: Factors) -> bool:
-        if not self.is_on:
-            return False
-        if sweep.held_out < self.lowest:
-            self.lowest, self.since = sweep.held_out, 0
-            self.kept = f.U.copy(), f.V.copy(), f.row_bias.copy(), f.column_bias.copy()
-        else:
-            self.since += 1
-        self.stopped = self.since >= self.patience
-        return self.stopped
-
-
-class _bar:
-    """A progress bar over sweeps."""
-
-    def __init__(self, total: int) -> None:
-        from rich.progress import Progress
-
-        self.progress, self.total = Progress(), total
-
-    def __enter__(self) -> Any:
-        self.progress.__enter__()
-        task = self.progress.add_task("sweeps", total=self.total)
-        return lambda s: self.progress.update(task, advance=1, description=f"rmse {s.rmse:.4g}, moved by {s.change:.1e}")
-
-    def __exit__(self, *error: Any) -> None:
-        self.progress.__exit__(*error)
 
 
 def _is_float(X: Any) -> bool:

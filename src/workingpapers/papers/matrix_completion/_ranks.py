@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ._completer import RobustALSCompleter
 from ._observed import observe
+from ._watch import Bar
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def rank_curve(X: Any, ranks: Sequence[int], model: RobustALSCompleter | None = 
     observed = observe(X)
     r, c, v = observed.triplets
     rmse = np.empty((splits, len(ranks)))
-    with _steps(splits * len(ranks), verbose) as step:
+    with Bar("ranks", splits * len(ranks), bool(verbose)) as step:
         for split in range(splits):
             aside = np.random.default_rng([random_state, split]).random(len(v)) < held_out
             if aside.all() or not aside.any():
@@ -103,24 +104,6 @@ def rank_curve(X: Any, ranks: Sequence[int], model: RobustALSCompleter | None = 
                 rmse[split, i] = np.sqrt(np.mean((trial.predict(r[aside], c[aside]) - v[aside]) ** 2))
                 step()
     return RankCurve(np.asarray(ranks, dtype=np.int64), rmse)
-
-
-class _steps:
-    """A progress bar, or nothing."""
-
-    def __init__(self, total: int, verbose: int) -> None:
-        from rich.progress import Progress
-
-        self.progress = Progress(disable=not verbose)
-        self.total = total
-
-    def __enter__(self) -> Any:
-        self.progress.__enter__()
-        task = self.progress.add_task("ranks", total=self.total)
-        return lambda: self.progress.advance(task)
-
-    def __exit__(self, *error: Any) -> None:
-        self.progress.__exit__(*error)
 
 
 __all__ = ["RankCurve", "rank_curve"]

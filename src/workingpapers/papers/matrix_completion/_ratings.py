@@ -62,7 +62,8 @@ class RatingsRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc,unus
         """Fit ratings y, `(N,)`, of pairs X, `(N, 2)`: an array or a data frame with user and item ids.
 
         Raises:
-            ValueError: other shapes, ratings that are not finite, a pair rated twice.
+            ValueError: other shapes, missing ids, ratings that are not finite, a pair rated twice.
+            TypeError: ids that are neither all numbers nor all texts.
         """
         import warnings
 
@@ -88,10 +89,14 @@ class RatingsRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc,unus
         return self
 
     def predict(self, X: Any) -> Values:
-        """Ratings of pairs, `(q,)`."""
+        """Ratings of pairs, `(q,)`.
+
+        Raises:
+            TypeError: texts where ids were numbers, or the other way.
+        """
         check_is_fitted(self, "completer_")
         users, items = self._pairs(X)
-        (rows, has_user), (columns, has_item) = _find(self.users_, users), _find(self.items_, items)
+        (rows, has_user), (columns, has_item) = _find("user", self.users_, users), _find("item", self.items_, items)
         model, both = self.completer_, has_user & has_item
         out = model.mean_ + np.where(has_user, model.row_bias_[rows], 0) + np.where(has_item, model.column_bias_[columns], 0)
         out[both] = model.predict(rows[both], columns[both])
@@ -102,14 +107,35 @@ class RatingsRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc,unus
         if hasattr(X, "iloc"):
             if X.shape[1] != 2:
                 raise ValueError(f"X has {X.shape[1]} columns: two are needed, ids of users and of items")
-            return np.asarray(X.iloc[:, 0]), np.asarray(X.iloc[:, 1])
+            if X.isna().to_numpy().any():
+                raise ValueError("X has missing ids: drop their rows")
+            return _ids("user", X.iloc[:, 0]), _ids("item", X.iloc[:, 1])
         X = np.asarray(X)
         if X.ndim != 2 or X.shape[1] != 2 or len(X) == 0:
             raise ValueError(f"X has shape {X.shape}: pairs (N, 2) of user and item ids are needed")
-        return X[:, 0], X[:, 1]
+        return _ids("user", X[:, 0]), _ids("item", X[:, 1])
 
 
-def _find(known: Values, wanted: Values) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+def _ids(name: str, given: Any) -> Values:
+    """Ids as numbers or as texts."""
+    ids = np.asarray(given)
+    if ids.dtype.kind == "O":
+        if all(isinstance(x, str) for x in ids):
+            return ids.astype(str)
+        try:
+            ids = np.array(ids.tolist())
+        except ValueError:
+            ids = np.empty(0, object)
+    if ids.dtype.kind not in "iufUS" or (ids.dtype.kind in "US" and np.asarray(given).dtype.kind == "O"):
+        raise TypeError(f"{name} ids must be all numbers or all texts")
+    if ids.dtype.kind == "f" and not np.isfinite(ids).all():
+        raise ValueError(f"X has {name} ids that are NaN or infinite: drop their rows")
+    return ids
+
+
+def _find(name: str, known: Values, wanted: Values) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    if (known.dtype.kind in "US") != (wanted.dtype.kind in "US"):
+        raise TypeError(f"{name} ids are {wanted.dtype}, but were {known.dtype} in the ratings fitted")
     at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
     return at, known[at] == wanted
 
