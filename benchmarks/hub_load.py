@@ -251,6 +251,7 @@ def text_search(folder: Path, asked: list[str], others: list[str]) -> None:
     from workingpapers.lab import Store
 
     searcher = Searcher(Store(settings(folder)))
+    searcher.warm()  # as the site does when it starts
     searcher.find("warm up", 200, words_only=True)
     took = []
     for q in asked:

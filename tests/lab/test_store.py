@@ -25,7 +25,7 @@ def tables(store: Store) -> set[str]:
 
 
 # What the index of words is made of stands in the migration alone: models know none of it.
-WORDS = {"papers_fts", "papers_vocab", "words", "ix_papers_words"}
+WORDS = {"papers_fts", "papers_vocab", "papers_places", "words", "ix_papers_words"}
 
 
 def is_of_the_models(name: str | None, kind: str, _: Any) -> bool:

@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import event, text, update
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import text, update
 
 from workingpapers.hub.search import Model, Searcher, words
 from workingpapers.hub.search.conditions import EVERYTHING, Allowed
 from workingpapers.hub.search.grammar import Text
-from workingpapers.hub.search.postings import Postings
+from workingpapers.hub.search.postings import Posting, Postings, varints
+from workingpapers.hub.search.terms import Terms
 from workingpapers.hub.tables import PaperRow
 from workingpapers.lab import Settings, Store
 
@@ -47,6 +50,38 @@ def library(add: Callable[..., int], store: Store) -> list[int]:
         session.add_all(rows)
         session.flush()
         return [row.id for row in rows]
+
+
+@given(st.lists(st.integers(0, 1 << 40), max_size=60), st.lists(st.integers(0, 1 << 40), max_size=30))
+def test_a_posting_holds_its_papers_however_far_apart(held: list[int], asked: list[int]) -> None:
+    ids = np.array(sorted(set(held)), np.int64)
+    times = ids % 300 + 1
+    kept, wanted = Posting.of(ids, times), np.array(sorted({*asked, *held[::2]}), np.int64)
+    assert kept.papers.tolist() == ids.tolist()
+    assert kept.among(wanted).tolist() == [i in set(held) for i in wanted.tolist()]
+    for some in (wanted, np.array(sorted({*held, *asked}), np.int64)):
+        if len(some):
+            at, found = kept.held(some)
+            assert dict(zip(some[at].tolist(), found.tolist())) == {i: i % 300 + 1 for i in some.tolist() if i in set(held)}
+
+
+@given(st.sets(st.integers(0, 4_000), min_size=1))
+def test_a_posting_of_many_papers_holds_them_as_bits(held: set[int]) -> None:
+    kept = Posting.of(np.array(sorted(held), np.int64))
+    everything = np.arange(5_000)
+    assert kept.nbytes <= 501
+    assert np.flatnonzero(kept.among(everything)).tolist() == kept.papers.tolist() == sorted(held)
+
+
+@given(st.lists(st.integers(0, 1 << 50)))
+def test_numbers_of_sqlite_are_read(numbers: list[int]) -> None:
+    written = bytearray()
+    for number in numbers:
+        groups = [number >> shift & 127 for shift in range(49, -1, -7)]
+        while len(groups) > 1 and not groups[0]:
+            groups.pop(0)
+        written += bytes([*(g | 128 for g in groups[:-1]), groups[-1]])
+    assert varints(bytes(written)).tolist() == [n & (1 << 56) - 1 for n in numbers]
 
 
 def by_fts(session: Any, match: str, limit: int) -> list[tuple[int, float]]:
@@ -83,14 +118,34 @@ def test_all_words_rank_as_with_the_commonest_among_them(library: list[int], sto
         assert {i for i, _ in whole} - close <= set(ids.tolist())
 
 
-def test_words_of_many_papers_are_asked_of_the_index(library: list[int], store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    index, other = (Searcher(store, Model("off")).index for _ in range(2))
+def test_common_words_are_read_into_memory_when_asked_for_again(library: list[int], store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words, "MANY_TO_READ", 20)
+    index = Searcher(store, Model("off")).index
     with store.reading() as session:
-        whole = index.holds(session, SYLLABLES, np.array(library))
-        monkeypatch.setattr(words, "MOST_IN_MEMORY", 100)
-        np.testing.assert_array_equal(other.holds(session, SYLLABLES, np.array(library)), whole)
-        assert index.postings.at(session).known("stone") is not None
-        assert other.postings.at(session).known("stone") is None
+        def times(word: str) -> bool:
+            found = index.postings.at(session).known(word)
+            return found is not None and found.times is not None
+
+        asked = ["proof", "ocean"]  # 100 and 80 papers of 300
+        whole = by_fts(session, index.all_of([Text((w,)) for w in asked]), 25)
+        for reads in (False, True, True):
+            ids, ranks = index.all_ranked(session, asked, EVERYTHING, 25)
+            assert list(zip(ids.tolist(), ranks.tolist())) == whole
+            assert times("proof") == times("ocean") == reads
+
+
+def test_words_read_at_the_start_change_no_answer(library: list[int], store: Store) -> None:
+    warm, cold = (Searcher(store, Model("off")) for _ in range(2))
+    warm.warm()
+    with store.reading() as session:
+        kept = warm.index.postings.at(session)
+        assert kept.known("the") is not None
+        assert kept.known("number") is not None
+        assert kept.known("graph") is None  # 12 papers
+        assert cold.index.postings.at(session).known("the") is None
+    for question in ("graph the number", "stone of", "the", "tree number of"):
+        first, second = ([(h.paper.id, h.score) for h in find.find(question, 300).hits] for find in (warm, cold))
+        assert first == second
 
 
 def test_a_commit_of_words_by_anybody_is_seen_and_others_are_not_felt(library: list[int], store: Store, add: Callable[..., int]) -> None:
@@ -128,12 +183,15 @@ def test_counts_are_asked_anew_only_once_the_index_has_changed(library: list[int
                                                                monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(words, "_KEPT_SECONDS", -1.0)  # as if minutes passed between any two questions
     index, asked = Searcher(store, Model("off")).index, list[str]()
-    event.listen(store.engine, "before_cursor_execute", lambda c, cur, statement, *more: asked.append(statement))
 
     def counts() -> tuple[int, int, int]:
         asked.clear()
         with store.reading() as session:
+            driver = session.connection().connection.driver_connection
+            assert driver is not None
+            driver.set_trace_callback(asked.append)
             found = index.size(session), index.count(session, "stone")
+            driver.set_trace_callback(None)
         return *found, sum("count(" in statement for statement in asked)
 
     size, held, questions = counts()
@@ -150,7 +208,7 @@ def test_one_who_reads_an_older_state_gets_that_state(library: list[int], store:
     index = Searcher(store, Model("off")).index
 
     def held(session: Any) -> int:
-        return len(index.postings.at(session).papers(session, "slate", '"slate"'))
+        return index.postings.at(session).holding(session, "slate", '"slate"').count
 
     with store.reading() as early:
         assert held(early) == 0
@@ -162,11 +220,11 @@ def test_one_who_reads_an_older_state_gets_that_state(library: list[int], store:
 
 
 def test_the_room_is_bounded(library: list[int], store: Store) -> None:
-    postings = Postings(most=2_000)
+    postings = Postings(most=700)
     with store.reading() as session:
         snapshot = postings.at(session)
         for word in SYLLABLES * 2:
-            found = snapshot.papers(session, word, f'"{word}"')
-            assert found.tolist() == sorted(i for i, _ in by_fts(session, f'"{word}"', 1_000))
-            assert snapshot.size == sum(p.nbytes for p in snapshot._kept.values()) <= 2_000
+            found = snapshot.places(session, str(Terms().of([word])[0]), f'"{word}"')
+            assert found.papers.tolist() == sorted(i for i, _ in by_fts(session, f'"{word}"', 1_000))
+            assert snapshot.size == sum(p.nbytes for p in snapshot._kept.values()) <= 700
         assert 1 <= len(snapshot._kept) < len(SYLLABLES)

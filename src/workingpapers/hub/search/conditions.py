@@ -44,11 +44,16 @@ def allowed(session: Session, index: WordIndex, query: Query, besides: ColumnEle
         joined = func.group_concat(some) if index.is_sqlite else func.string_agg(cast(some, String), ",")
         return np.fromstring(session.scalar(select(joined)) or "", np.int64, sep=",")
 
+    def of(part: Part) -> Ids:
+        if index.is_sqlite and isinstance(part, Text):
+            return index.papers(session, part).papers
+        return ids(ids_of(session, index, part))
+
     only: Ids | None = None if besides is None else np.unique(ids(select(PaperRow.id).where(besides)))
     for group in query.must:
-        meet = np.unique(np.concatenate([ids(ids_of(session, index, part)) for part in group]))
+        meet = np.unique(np.concatenate([of(part) for part in group]))
         only = meet if only is None else np.intersect1d(only, meet, assume_unique=True)
-    never = [ids(select(PaperRow.id).where(PaperRow.hidden))] + [ids(ids_of(session, index, part)) for part in query.never]
+    never = [ids(select(PaperRow.id).where(PaperRow.hidden))] + [of(part) for part in query.never]
     return Allowed(only, np.unique(np.concatenate(never)))
 
 

@@ -103,11 +103,12 @@ class Searcher:
             return self._find(session, query, limit, cursor, words_only, among)
 
     def warm(self) -> None:
-        """Load the model and the vectors before the first question; for a thread of its own."""
+        """Load the model, the vectors and what is known of common words before the first question; for a thread of its own."""
         try:
-            if self.model.why_absent:
-                return
             with self.store.reading() as session:
+                self.index.warm(session)
+                if self.model.why_absent:
+                    return
                 self._catch_up(session)
                 if self.vectors.size(session):
                     self.model.question("warm")

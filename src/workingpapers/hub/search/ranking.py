@@ -84,5 +84,5 @@ def by_conditions(session: Session, index: WordIndex, query: Query, among: Allow
     parts = [p for group in groups for p in group]
     if not parts:
         return NOTHING
-    ids, ranks = index.ranked(session, index.any_of(parts), among, 2 * CANDIDATES)
+    ids, ranks = index.any_ranked(session, parts, among, 2 * CANDIDATES)
     return Ranked(ids, ranks)

@@ -19,11 +19,10 @@ from sqlalchemy import ARRAY, REAL, ColumnElement, Integer, Select, any_, cast, 
 from sqlalchemy.orm import Session
 
 from ..tables import PaperRow
+from . import bm25
 from .grammar import Text, TextField
-from .postings import Postings, holding
-from .postings import among as stands_in
-
-Ids = NDArray[np.int64]
+from .postings import WEIGHTS, Ids, Posting, Postings, holding
+from .terms import Terms
 
 ENOUGH = 20
 """With fewer papers that hold all words, those that hold some of them follow."""
@@ -35,15 +34,18 @@ whatever is asked of however many papers (docs/search.md)."""
 FEW = 2_000
 """Up to so many papers that may answer are named to the database; of more, its best are asked for and looked through."""
 
-MOST_IN_MEMORY = 50_000
-"""Words of more papers than this are asked of the index each time."""
+MANY_TO_READ = 1_000
+"""Words of more papers than this are read into memory when they are needed for the second time, wherever the index can do without."""
+
+COMMON = 1 / 8
+"""Words of more than this share of the papers are read into memory at the start."""
 
 _KEPT_SECONDS = 120.0
 _LARGEST_CACHE = 20_000
 
 _SQLITE_COLUMN: dict[TextField, str] = {"title": "title", "abstract": "abstract", "author": "authors"}
 _POSTGRES_WEIGHT: dict[TextField, str] = {"title": ":A", "author": ":B", "abstract": ":C"}
-_RANKED_SQLITE = "bm25(papers_fts, 10.0, 1.0, 5.0, 1.0)"
+_RANKED_SQLITE = f"bm25(papers_fts, {', '.join(f'{w:.1f}' for w in WEIGHTS.values())})"
 _FTS = table("papers_fts", column("rowid", Integer))
 _WORDS: ColumnElement[Any] = literal_column("papers.words")
 
@@ -66,8 +68,22 @@ class WordIndex:
     def __init__(self, is_sqlite: bool) -> None:
         self.is_sqlite = is_sqlite
         self.postings = Postings()
+        self.terms = Terms()
         self._counts: dict[str, tuple[float, int, bytes]] = {}
         self._lock = threading.Lock()
+
+    def warm(self, session: Session) -> None:
+        """Read into memory what nearly every question needs: which papers hold the common words, and how long texts are.
+
+        Without it the first twenty questions after a start take twice as long as those that follow. Half a second a 100,000 papers.
+        """
+        if not self.is_sqlite:
+            return
+        snapshot = self.postings.at(session)
+        for term, same in zip(common := snapshot.common(session, COMMON), self.terms.of(common)):
+            if term == same:  # a stem may have a stem of its own: such words are read when they are asked for
+                snapshot.holding(session, term, f'"{term}"')
+        snapshot.read_lengths(session)
 
     def holding(self, part: Text) -> Select[int]:
         """The ids of papers that hold these words side by side."""
@@ -99,17 +115,12 @@ class WordIndex:
     def count(self, session: Session, word: str) -> int:
         """In about how many papers a word stands."""
         def ask() -> int:
-            match = self.expression(Text((word,)))
             if self.is_sqlite:
-                posting = self.postings.at(session).known(word.lower())
-                if posting is not None:
-                    return len(posting)
-                query = "SELECT count(*) FROM papers_fts WHERE papers_fts MATCH ?"
-                return int(session.connection().exec_driver_sql(query, (match,)).scalar() or 0)
+                return self.postings.at(session).count(session, *self._key(Text((word,))))
             # A count reads every row it counts: past a bound it is common, which is all that matters.
             query = f"""SELECT count(*) FROM (SELECT 1 FROM papers WHERE words @@ to_tsquery('papers_words', :match)
                         LIMIT {3 * MANY_POSTINGS}) AS held"""
-            return int(session.execute(text(query), {"match": match}).scalar() or 0)
+            return int(session.execute(text(query), {"match": self.expression(Text((word,)))}).scalar() or 0)
 
         return self._kept(session, word.lower(), ask)
 
@@ -137,12 +148,11 @@ class WordIndex:
             if chosen and read > MANY_POSTINGS:
                 break
             chosen.append(word)
-        parts = [Text((w,)) for w in chosen]
-        if len(parts) == 1 and read > MANY_POSTINGS:  # one common word: a title that has it ranks above all that have it elsewhere
-            found = self.ranked(session, self.any_of([Text(parts[0].words, "title")]), among, limit)
+        if len(chosen) == 1 and read > MANY_POSTINGS:  # a common word: a title that has it ranks above all that have it elsewhere
+            found = self.ranked(session, self.any_of([Text((chosen[0],), "title")]), among, limit)
             if len(found[0]) >= limit:
                 return found
-        ids, ranks = self.ranked(session, self.any_of(parts), among, limit)
+        ids, ranks = self.any_ranked(session, [Text((w,)) for w in chosen], among, limit)
         adding = {w: v for w, v in weights.items() if w not in chosen} if self.is_sqlite else weights
         if adding and len(weights) > 1:
             ranks = ranks + self.coverage(session, adding, ids) * sum(adding.values())
@@ -150,24 +160,84 @@ class WordIndex:
             ids, ranks = ids[order], ranks[order]
         return ids, ranks
 
+    def any_ranked(self, session: Session, parts: Sequence[Text], among: Keeps, limit: int) -> tuple[Ids, NDArray[np.float64]]:
+        """Papers that hold any of these and may answer, best first, and their ranks (higher is better)."""
+        terms = self._terms(parts)
+        if terms is None:
+            return self.ranked(session, self.any_of(parts), among, limit)
+        snapshot, postings = self.postings.at(session), self._places(session, terms, parts)
+        ids = np.unique(np.concatenate([posting.papers for posting in postings]))
+        ids = ids[among.keep(ids)]
+        return bm25.top(ids, bm25.scores(session, snapshot, postings, ids), limit)
+
     def all_ranked(self, session: Session, words: Sequence[str], among: Keeps, limit: int) -> tuple[Ids, NDArray[np.float64]]:
         """Papers that hold all of the words and may answer, best first, and their ranks (higher is better).
 
         On SQLite words of more than half of the papers filter and do not rank: bm25 gives them a weight of 1e-6, for which it would
         read every posting of theirs. Which papers hold all words is asked first, since often none does.
         """
-        match = self.all_of([Text((w,)) for w in words])
         if not self.is_sqlite:
-            return self.ranked(session, match, among, limit)
-        ids = holding(session, match)
+            return self.ranked(session, self.all_of([Text((w,)) for w in words]), among, limit)
+        ids = self._holding_all(session, words)
         ids = ids[among.keep(ids)]
         if not len(ids):
             return ids, np.empty(0)
         half = self.size(session) / 2
-        telling = [w for w in words if self.count(session, w) < half] or list(words)
-        if len(telling) < len(words) or len(ids) <= FEW:
-            return self._top(session, self.all_of([Text((w,)) for w in telling]), limit, ids)
-        return self.ranked(session, match, among, limit)
+        telling = [Text((w,)) for w in words if self.count(session, w) < half] or [Text((w,)) for w in words]
+        terms, snapshot = self._terms(telling), self.postings.at(session)
+        if terms is None or (len(ids) <= FEW and self._is_dear(session, [part.words[0] for part in telling])):
+            return self._top(session, self.all_of(telling), limit, ids)
+        return bm25.top(ids, bm25.scores(session, snapshot, self._places(session, terms, telling), ids), limit)
+
+    def _holding_all(self, session: Session, words: Sequence[str]) -> Ids:
+        """The papers that hold all of the words, on SQLite: those in memory are put together there. Common words are read into it
+        when they are asked for the second time; before, the index looks them up in the papers of a rarer word.
+        """
+        snapshot, ids, unread = self.postings.at(session), None, list[Text]()
+        parts = [Text((w,)) for w in sorted(words, key=lambda w: self.count(session, w))]
+        for part in parts:
+            key, match = self._key(part)
+            if (posting := snapshot.known(key)) is None:
+                if self.count(session, part.words[0]) > MANY_TO_READ and not snapshot.wanted_again(match):
+                    unread.append(part)
+                    continue
+                posting = snapshot.holding(session, key, match)
+            ids = posting.papers if ids is None else ids[posting.among(ids)]
+            if not len(ids):
+                return ids
+        if unread:
+            found = holding(session, self.all_of([parts[0], *unread]))
+            return found if ids is None else np.intersect1d(ids, found, assume_unique=True)
+        assert ids is not None
+        return ids
+
+    def papers(self, session: Session, part: Text) -> Posting:
+        """The papers that hold these words side by side, on SQLite."""
+        return self.postings.at(session).holding(session, *self._key(part))
+
+    def _key(self, part: Text) -> tuple[str, str]:
+        """What a posting is kept under, and the expression that asks the index for it."""
+        match, terms = self.expression(part), self._terms([part])
+        return terms[0] if terms else match, match
+
+    def _places(self, session: Session, terms: Sequence[str], parts: Sequence[Text]) -> list[Posting]:
+        snapshot = self.postings.at(session)
+        return [snapshot.places(session, term, self.expression(part)) for term, part in zip(terms, parts)]
+
+    def _terms(self, parts: Sequence[Text]) -> list[str] | None:
+        """The term of each part; None where one is more than a term, and on PostgreSQL: then the database ranks."""
+        if not self.is_sqlite or any(part.field != "any" or len(part.words) > 1 for part in parts):
+            return None
+        terms = [term for term in self.terms.of([part.words[0] for part in parts]) if term is not None]
+        return terms if len(terms) == len(parts) else None
+
+    def _is_dear(self, session: Session, words: Sequence[str]) -> bool:
+        """Whether to read where all these words stand costs more than to ask for the ranks of a few papers: at first it does."""
+        snapshot = self.postings.at(session)
+        common = [self._key(Text((word,)))[0] for word in words if self.count(session, word) > MANY_TO_READ]
+        unread = [key for key in common if (posting := snapshot.known(key)) is None or posting.times is None]
+        again = [snapshot.wanted_again(key) for key in unread]  # each is told, whatever the others say
+        return not all(again)
 
     def ranked(self, session: Session, match: str, among: Keeps, limit: int) -> tuple[Ids, NDArray[np.float64]]:
         """Papers that match an expression and may answer, best first, and their ranks (higher is better)."""
@@ -213,24 +283,14 @@ class WordIndex:
         got = np.zeros((len(ids), len(words)), bool)
         if not len(ids) or not len(words):
             return got
-        order = np.argsort(ids, kind="stable")
         if self.is_sqlite:
-            snapshot, others = self.postings.at(session), list[int]()
             for n, word in enumerate(words):
-                if self.count(session, word) <= MOST_IN_MEMORY:
-                    got[:, n] = stands_in(snapshot.papers(session, word.lower(), self.expression(Text((word,)))), ids)
-                else:
-                    others.append(n)
-            if others:  # the plus keeps the index from being asked once an id
-                query = " UNION ALL ".join(f"SELECT {n}, rowid FROM papers_fts WHERE papers_fts MATCH ?{place} "
-                                           "AND +rowid IN (SELECT value FROM json_each(?1))" for place, n in enumerate(others, 2))
-                facts = (json.dumps(ids.tolist()), *(self.expression(Text((words[n],))) for n in others))
-                found = np.array(session.connection().exec_driver_sql(query, facts).fetchall(), np.int64).reshape(-1, 2)
-                got[order[np.searchsorted(ids, found[:, 1], sorter=order)], found[:, 0]] = True
+                got[:, n] = self.papers(session, Text((word,))).among(ids)
         else:
             columns = ", ".join(f"words @@ to_tsquery('papers_words', :w{n})" for n in range(len(words)))
             named: dict[str, Any] = {f"w{n}": self.expression(Text((w,))) for n, w in enumerate(words)} | {"ids": ids.tolist()}
             rows = session.execute(text(f"SELECT id, {columns} FROM papers WHERE id = ANY(:ids)"), named).all()
+            order = np.argsort(ids, kind="stable")
             places = order[np.searchsorted(ids, np.array([row[0] for row in rows], np.int64), sorter=order)]
             for place, row in zip(places, rows):
                 got[place] = row[1:]
