@@ -29,7 +29,9 @@ from workingpapers.papers.halpern import (
     Resolvent,
     RobustRegression,
     Subspace,
+    plot,
     project_simplex,
+    residual,
 )
 
 kernels = importlib.import_module("workingpapers.papers.halpern._kernels")
@@ -215,6 +217,15 @@ def test_resolvents_solve_their_inclusion_and_compiled_ones_agree() -> None:
     (lambda: MatrixGame(np.array([[1.0, np.nan]])), "A holds NaN"),
     (lambda: MatrixGame(np.zeros((0, 3))), "A has shape"),
     (lambda: MatrixGame(np.eye(2), sampling="odd"), "sampling"),
+    (lambda: MatrixGame([[1.0, "a"]]), "A must be an array of real numbers"),
+    (lambda: MatrixGame([[1.0, 2.0], [3.0]]), "rows of one length"),
+    (lambda: MatrixGame(1j * np.eye(2)), "complex"),
+    (lambda: MatrixGame(sparse.csr_array(1j * np.eye(2))), "complex"),
+    (lambda: FunctionOperator.min_max(lambda i, x, y: x, 3, n=2, dim_x=1, dim_y=1), "grad_y"),  # type: ignore[arg-type]
+    (lambda: residual(LeastSquares(np.eye(2), [1, 1]), np.zeros(3)), "u has shape"),
+    (lambda: residual(LeastSquares(np.eye(2), [1, 1]), np.zeros(2), eta=0.0), "eta"),
+    (lambda: plot({"run": 3}), "what solve gave"),  # type: ignore[dict-item]
+    (lambda: Resolvent.box("a", 1.0), "must be numbers"),
     (lambda: AffineOperator(np.ones((2, 3))), "square"),
     (lambda: AffineOperator(-np.eye(2)), "not monotone"),
     (lambda: AffineOperator(np.eye(3), blocks=[[0], [1]]), "exactly once"),

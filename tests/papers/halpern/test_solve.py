@@ -24,8 +24,10 @@ from workingpapers.papers.halpern import (
     ProjectionSum,
     Resolvent,
     RobustRegression,
+    plot,
     residual,
     solve,
+    tune,
 )
 from workingpapers.papers.halpern._methods import METHODS, STOCHASTIC, page_probability
 from workingpapers.papers.halpern._steps import CompiledSteps, Draws, PythonSteps, steps_for
@@ -97,7 +99,7 @@ def test_every_term_every_time_is_deterministic_halpern_bit_for_bit() -> None:
         u = lam * u0 + (1 - lam) * u - eta * v
     for options in ({"method": "vr_halpern", "full_prob": 1.0}, {"method": "halpern", "anchor": 2.0}):
         for batch in (1, F.n):
-            found = solve(F, u0, eta=eta, tol=1e-12, max_oracle=60 * F.n, batch=batch, seed=3, **options)
+            found = quietly(F, u0, eta=eta, tol=1e-12, max_oracle=60 * F.n, batch=batch, seed=3, **options)
             assert found.history.residual.tolist() == wanted
 
 
@@ -196,8 +198,8 @@ def test_a_saddle_of_ones_own_functions_without_constants() -> None:
                                  n=60, dim_x=3, dim_y=3)
     mean = B.mean(axis=0)
     exact = np.linalg.solve(np.block([[np.eye(3), mean.T], [-mean, np.eye(3)]]), np.r_[a.mean(axis=0), np.zeros(3)])
-    for method in ("vr_halpern_pp", "vr_eg", "eg"):
-        found = solve(F, np.zeros(6), None, method, tol=1e-4, seed=13, restart=True)
+    for method in ("vr_halpern_pp", "vr_eg", "eg", "eag"):
+        found = solve(F, np.zeros(6), None, method, tol=1e-4, seed=13, restart=method in ("vr_halpern_pp", "eag"))
         assert found.converged, method
         np.testing.assert_allclose(found.u, exact, atol=1e-3)
 
@@ -222,6 +224,62 @@ def test_a_function_that_means_instead_of_sums_is_told_so() -> None:
 # ---------------------------------------------------------------- warnings and errors
 
 
+def test_a_run_that_grows_without_end_is_given_up() -> None:
+    turned = FunctionOperator(lambda i, u: -len(i) * u, n=3, dim=2, lipschitz=1.0, avg_lipschitz=1.0)  # a forgotten sign
+    with pytest.warns(MonotonicityWarning), pytest.raises(DivergenceError, match="check that F is monotone"):
+        solve(turned, np.ones(2), method="eg", max_oracle=1_000_000)
+
+
+def test_a_function_that_is_no_number_at_the_start_is_told_so() -> None:
+    with pytest.raises(ValueError, match=r"F\(u0\) holds NaN"):
+        solve(FunctionOperator(lambda i, u: u * np.nan, n=3, dim=2), np.ones(2), method="eg")
+
+
+def test_a_function_that_writes_into_its_point_is_stopped() -> None:
+    def careless(idx: Any, u: Any) -> Any:
+        u *= len(idx)
+        return u
+
+    with pytest.raises(ValueError, match="read-only"):
+        solve(FunctionOperator(careless, n=3, dim=2), np.ones(2), method="eg")
+
+
+@pytest.mark.parametrize("options", [{"restart": True}, {"batch": 5}])
+def test_options_without_effect_are_told(options: Any) -> None:
+    with pytest.warns(UserWarning, match="changes nothing for 'eg'"):
+        solve(regression(), np.zeros(5), method="eg", max_oracle=1e3, **options)
+
+
+def test_restart_helps_anchored_extragradient_too() -> None:
+    F = game()
+    spent = {r: solve(F, F.centre(), F.simplices(), "eag", tol=1e-3, restart=r, max_oracle=500_000).n_oracle for r in (False, True)}
+    assert spent[True] < spent[False] / 3
+
+
+def test_pruned_tuning_chooses_the_same_factor() -> None:
+    F = game()
+    whole, pruned = (tune(F, F.centre(), F.simplices(), "vr_eg", (1.0, 2.0, 8.0, 4.0, 64.0), 1e-3, 40_000, seed=3, prune=p)
+                     for p in (False, True))
+    assert whole.result is not None
+    assert pruned.result is not None
+    assert (whole.factor, whole.result.n_oracle) == (pruned.factor, pruned.result.n_oracle)
+    assert whole.result.converged
+    assert all(p.n_oracle <= w.n_oracle for p, w in zip(pruned.table, whole.table))
+
+
+def test_plot_holds_every_run_and_few_points() -> None:
+    F = regression()
+    runs = {name: solve(F, np.zeros(5), method=name, tol=1e-3, seed=0, max_oracle=400_000) for name in ("halpern", "vr_halpern")}
+    rows = plot(runs).data.values
+    for name, found in runs.items():
+        mine = [r for r in rows if r["run"] == name]
+        assert mine[0]["residual"] == found.history.residual[0]
+        assert mine[-1] == {"run": name, "evaluations": found.n_oracle, "residual": found.residual}
+        assert len(mine) <= 500
+    with pytest.raises(ValueError, match="nothing to plot"):
+        plot(solve(F, np.zeros(5), method="eg", max_oracle=3))
+
+
 def test_divergence_names_the_step() -> None:
     with pytest.raises(DivergenceError, match="eta=1000"):
         solve(regression(), np.ones(5), eta=1e3, method="vr_halpern", max_oracle=10_000_000, seed=0)
@@ -235,7 +293,7 @@ def test_a_monotone_operator_is_pointed_to_algorithm_2() -> None:
 def test_an_operator_that_is_not_monotone_is_caught_with_the_pair() -> None:
     F = FunctionOperator(lambda i, u: -len(i) * u, n=3, dim=2, lipschitz=1.0, avg_lipschitz=1.0)
     with pytest.warns(MonotonicityWarning, match="not monotone") as caught:
-        solve(F, np.ones(2), method="eg", max_oracle=300)
+        solve(F, np.ones(2), method="eg", max_oracle=100)
     u, v = caught[0].message.pair  # type: ignore[union-attr]
     assert -(u - v) @ (u - v) < 0
 
@@ -261,6 +319,7 @@ def test_callback_stops_and_nothing_is_lost() -> None:
 
 @pytest.mark.parametrize(("change", "words"), [
     ({"method": "newton"}, "method"), ({"tol": 0.0}, "tol"), ({"tol": float("nan")}, "tol"), ({"max_oracle": 0}, "max_oracle"),
+    ({"max_oracle": 1.5}, "max_oracle"), ({"callback": 3}, "callback"),
     ({"eta": -1.0}, "eta"), ({"eta": "fast"}, "eta"), ({"batch": 0}, "batch"), ({"batch": 41}, "batch"), ({"G": 3}, "Resolvent"),
     ({"u0": np.zeros(4)}, "u0 has shape"), ({"u0": np.full(5, np.nan)}, "u0 holds NaN"), ({"G": Resolvent.simplex(4)}, "G covers"),
     ({"full_prob": 0.0}, "full_prob"), ({"F": 3}, "F is int"), ({"c": 0.0}, "c is"), ({"inner": 0}, "inner"), ({"anchor": -1.0}, "anchor"),

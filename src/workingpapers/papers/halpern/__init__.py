@@ -21,7 +21,7 @@ little towards the start, which makes the residual of the *last* iterate small; 
 What is where:
 
 - `solve`: every method, one `Result` with evaluations counted and the residual's history. `residual` recomputes it; `tune` tries a
-  grid of steps, the same for every method.
+  grid of steps, the same for every method; `plot` draws the residuals of one run or several.
 - `FunctionOperator`, `TorchOperator` (a loss, differentiated by torch): problems of one's own. `FiniteSum`, `FiniteSumOperator`: to
   write an operator class.
 - `MatrixGame`, `QuadraticSaddle`, `AffineOperator`, `LeastSquares`, `RobustRegression`, `LogisticGame`, `ProjectionSum` (with
@@ -42,6 +42,7 @@ from ._constants import default_step
 from ._data import LeastSquares, LogisticGame, RobustRegression
 from ._feasibility import Ball, Halfspace, ProjectionSum, Subspace
 from ._operators import CountingOperator, FiniteSum, FiniteSumOperator, FunctionOperator
+from ._plots import plot
 from ._problems import Problem
 from ._resolvents import Resolvent, project_simplex
 from ._run import DivergenceError, History, MonotonicityWarning, Step, residual
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 __all__ = ["AffineOperator", "Ball", "CountingOperator", "DivergenceError", "FiniteSum", "FiniteSumOperator", "FunctionOperator",
            "Halfspace", "History", "LeastSquares", "LogisticGame", "MatrixGame", "MonotonicityWarning", "Problem", "ProjectionSum",
            "QuadraticSaddle", "Resolvent", "Result", "RobustRegression", "Step", "Subspace", "TorchOperator", "Tuning",
-           "default_step", "project_simplex", "residual", "solve", "tune"]
+           "default_step", "plot", "project_simplex", "residual", "solve", "tune"]
 
 
 def __getattr__(name: str) -> Any:

@@ -38,7 +38,7 @@ def constants(F: FiniteSumOperator, u0: Array, q: Array | None, rng: np.random.G
     if told_average is None:
         told_average, spent = _average_stretch(F, u0, q, rng)
         cost += spent
-    tiny = np.finfo(float).tiny
+    tiny = float(np.finfo(float).tiny)
     return Constants(max(float(told_full), tiny), max(float(told_average), float(told_full), tiny), cost)
 
 

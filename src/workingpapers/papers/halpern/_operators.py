@@ -71,7 +71,7 @@ class FunctionOperator(FiniteSum):
     """An operator of one's own, given as a Python function.
 
     Args:
-        function: `function(idx, u)`: the **sum** over the integer array idx of `F_i(u)`, shape (dim,).
+        function: `function(idx, u)`: the **sum** over the integer array idx of `F_i(u)`, shape (dim,); u is read-only.
         n, dim: number of terms and of coordinates.
         lipschitz, avg_lipschitz: constants where known; else `solve` estimates them near the start and backs off if it diverges.
         is_cocoercive: see `FiniteSum`.
@@ -102,6 +102,9 @@ class FunctionOperator(FiniteSum):
         array([ 2., -1.])
         """
         cut = count("dim_x", dim_x)
+        for name, given in (("grad_x", grad_x), ("grad_y", grad_y)):
+            if not callable(given):
+                raise TypeError(f"{name} is {given!r}: something callable as {name}(idx, x, y) is needed")
 
         def joined(idx: Ints, u: Array) -> Array:
             x, y = u[:cut], u[cut:]
@@ -113,7 +116,9 @@ class FunctionOperator(FiniteSum):
         return cls(joined, n, cut + count("dim_y", dim_y), **more)
 
     def batch(self, idx: Ints, u: Array) -> Array:
-        found = np.asarray(self._function(idx, u), float)
+        point = u.view()
+        point.flags.writeable = False  # a function that writes into its point would spoil the run
+        found = np.asarray(self._function(idx, point), float)
         if found.shape != (self.dim,):
             raise ValueError(f"function(idx, u) gave shape {found.shape}; the sum over idx, of shape ({self.dim},), is needed")
         return found
@@ -173,16 +178,33 @@ def count(name: str, number: Any, least: int = 1) -> int:
     return int(number)
 
 
+def numbers(name: str, given: Any) -> Array:
+    """A float64 copy, C-ordered.
+
+    Raises:
+        TypeError: not an array of real numbers.
+    """
+    try:
+        found = np.array(given)
+        if found.dtype.kind == "c":
+            raise TypeError("it is complex")
+        return np.array(found, float, order="C")
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be an array of real numbers, with rows of one length: {error}") from None
+
+
 def matrix(name: str, given: Any) -> Any:
     """A finite float64 matrix: C-ordered array, or CSR where it is sparse. Never the caller's own memory."""
     from scipy import sparse
 
     if sparse.issparse(given):
+        if given.dtype.kind == "c":
+            raise TypeError(f"{name} is complex: real numbers are needed")
         found = sparse.csr_array(given, dtype=float, copy=True)
         found.sum_duplicates()
         values = found.data
     else:
-        found = values = np.array(given, float, order="C")
+        found = values = numbers(name, given)
     if found.ndim != 2 or 0 in found.shape:
         raise ValueError(f"{name} has shape {found.shape}: a matrix with at least one row and one column is needed")
     if not np.isfinite(values).all():
@@ -192,7 +214,7 @@ def matrix(name: str, given: Any) -> Any:
 
 def vector(name: str, given: Any, size: int) -> Array:
     """A finite float64 copy of shape (size,)."""
-    found = np.array(given, float)
+    found = numbers(name, given)
     if found.shape != (size,):
         raise ValueError(f"{name} has shape {found.shape}: ({size},) is needed")
     if not np.isfinite(found).all():

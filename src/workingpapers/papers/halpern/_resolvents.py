@@ -69,7 +69,10 @@ class Resolvent:
     @staticmethod
     def box(lower: float | npt.ArrayLike = 0.0, upper: float | npt.ArrayLike = 1.0, size: int | None = None) -> Resolvent:
         """Projection on `[lower, upper]`, numbers or one a coordinate; infinite bounds are allowed."""
-        lo, hi = np.asarray(lower, float), np.asarray(upper, float)
+        try:
+            lo, hi = np.asarray(lower, float), np.asarray(upper, float)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"lower and upper must be numbers, or arrays of them: {error}") from None
         if np.isnan(lo).any() or np.isnan(hi).any():
             raise ValueError("lower and upper must not hold NaN: use -inf and inf for no bound")
         if lo.ndim > 1 or hi.ndim > 1:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ._operators import FiniteSumOperator
+from ._operators import FiniteSumOperator, vector
 from ._resolvents import Resolvent
 
 Array = npt.NDArray[np.float64]
@@ -44,12 +44,15 @@ class History(NamedTuple):
     residual: Array
 
 
-def residual(F: FiniteSumOperator, u: Array, G: Resolvent | None = None, eta: float = 1.0) -> float:
+def residual(F: FiniteSumOperator, u: npt.ArrayLike, G: Resolvent | None = None, eta: float = 1.0) -> float:
     """`r_eta(u) = |u - J_{eta G}(u - eta F(u))| / eta`; with G = 0 it is `|F(u)|`. Costs n evaluations.
 
     Zero exactly where `0 in F(u) + G(u)`. `solve` reports and stops on it at eta = 1.
     """
-    return natural_residual(np.asarray(u, float), np.asarray(F.full(np.asarray(u, float))), G or Resolvent.none(), eta)
+    if not (math.isfinite(eta) and eta > 0):
+        raise ValueError(f"eta is {eta!r}: a finite number above 0 is needed")
+    at = vector("u", u, F.dim)
+    return natural_residual(at, np.asarray(F.full(at)), Resolvent.none() if G is None else G.bind(F.dim), eta)
 
 
 def natural_residual(u: Array, at_u: Array, G: Resolvent, eta: float = 1.0,
@@ -60,6 +63,9 @@ def natural_residual(u: Array, at_u: Array, G: Resolvent, eta: float = 1.0,
     if not np.isfinite(at_u).all() or not np.isfinite(u).all():
         return math.nan
     return float(np.linalg.norm(u - (resolve or G)(u - eta * at_u, eta))) / eta
+
+
+HOPELESS = 1e12
 
 
 class Stop(Exception):
@@ -73,6 +79,7 @@ class Run:
     Attributes:
         n_oracle: evaluations charged.
         n_extra: evaluations for reports and checks, which are not charged.
+        patience: how many times its first value the residual may reach before the run counts as diverging.
         resolve: G's resolvent, compiled where that is possible; None: G itself.
     """
 
@@ -92,7 +99,7 @@ class Run:
     oracle: list[int] = field(default_factory=list)
     residuals: list[float] = field(default_factory=list)
     step: float = math.nan
-    gives_up_above: float = math.inf
+    patience: float = HOPELESS
     _before: tuple[Array, Array] | None = None
     _has_warned: bool = False
 
@@ -126,10 +133,13 @@ class Run:
 
         Raises:
             Stop: converged, or the callback wants no more.
-            DivergenceError: the residual is not finite.
+            DivergenceError: the residual is not finite, or beyond hope.
+            ValueError: F is not finite at the start.
         """
+        if not self.residuals and not np.isfinite(at_u).all():
+            raise ValueError("F(u0) holds NaN or infinity: look at the function, or its data, at the start u0")
         found = natural_residual(u, at_u, self.G, 1.0, self.resolve)
-        if not math.isfinite(found) or found > self.gives_up_above:
+        if not math.isfinite(found) or (self.residuals and found > self.patience * max(self.residuals[0], self.tol)):
             raise DivergenceError(
                 f"the residual became {found:g} after {self.n_oracle} evaluations at step eta={self.step:g}: try a smaller one, "
                 f"eta={self.step / 4:.3g}, and check that F is monotone and its Lipschitz constant right"

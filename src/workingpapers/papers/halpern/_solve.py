@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from ._constants import Constants, constants, default_step
 from ._methods import ANCHORS, COCOERCIVE_ONLY, METHODS, RESTARTS, ROOT_BATCH, STOCHASTIC, Setting
-from ._operators import FiniteSumOperator, FunctionOperator, count
+from ._operators import FiniteSumOperator, FunctionOperator, count, vector
 from ._resolvents import Resolvent
-from ._run import DivergenceError, History, Run, Step, Stop
+from ._run import HOPELESS, DivergenceError, History, Run, Step, Stop
 from ._steps import Draws, PythonSteps, steps_for
 
 Array = npt.NDArray[np.float64]
@@ -61,7 +61,7 @@ def solve(
     G: Resolvent | None = None,
     method: str = "vr_halpern",
     tol: float = 1e-4,
-    max_oracle: int | None = None,
+    max_oracle: float | None = None,
     eta: float | str = "auto",
     batch: int | str = "auto",
     seed: int | np.random.Generator | None = None,
@@ -121,10 +121,18 @@ def solve(
         raise TypeError(f"G is {type(G).__name__}: a Resolvent is needed, e.g. Resolvent.box(0, 1)")
     G = G.bind(F.dim)
     _positive("tol", tol)
+    if isinstance(max_oracle, float) and max_oracle.is_integer():
+        max_oracle = int(max_oracle)  # 1e6
     most = DEFAULT_PASSES * F.n if max_oracle is None else count("max_oracle", max_oracle)
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback is {callback!r}: a function of one Step is needed")
     if method in COCOERCIVE_ONLY and getattr(F, "is_cocoercive", None) is False:
         warnings.warn(f"{method!r} is for cocoercive operators and this one is only declared monotone and Lipschitz: no guarantee "
                       "holds; use method='vr_halpern_pp'", stacklevel=2)
+    if restart and method not in RESTARTS:
+        warnings.warn(f"restart=True changes nothing for {method!r}: it is for {', '.join(RESTARTS)}", stacklevel=2)
+    if batch != "auto" and method not in STOCHASTIC:
+        warnings.warn(f"batch={batch!r} changes nothing for {method!r}, which looks at every term each step", stacklevel=2)
     rng = np.random.default_rng(seed)
     run = Run(F, G, float(tol), most, callback, u=start)
     steps = steps_for(F, G) if method in STOCHASTIC else PythonSteps(F, G)
@@ -158,7 +166,7 @@ def _until_it_stops(run: Run, method: str, start: Array, setting: Setting, steps
     for attempt in range(BACK_OFFS + 1):
         run.step = setting.eta
         last = attempt == BACK_OFFS or not may_back_off
-        run.gives_up_above = math.inf if last or not run.residuals else 1e3 * run.residuals[0]
+        run.patience = HOPELESS if last else 1e3
         try:
             METHODS[method](run, start, setting, steps, draws)
         except Stop as stop:
@@ -179,12 +187,7 @@ def _checked_start(F: Any, u0: npt.ArrayLike) -> Array:
                             "FunctionOperator makes one from a function")
     count("F.n", F.n)
     count("F.dim", F.dim)
-    start = np.array(u0, float)
-    if start.shape != (F.dim,):
-        raise ValueError(f"u0 has shape {start.shape}: ({F.dim},) is needed")
-    if not np.isfinite(start).all():
-        raise ValueError("u0 holds NaN or infinity")
-    return start
+    return vector("u0", u0, F.dim)
 
 
 def _check_sums(F: FiniteSumOperator, u: Array, run: Run) -> None:

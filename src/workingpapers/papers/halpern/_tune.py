@@ -72,7 +72,7 @@ def tune(F: FiniteSumOperator, u0: npt.ArrayLike, G: Resolvent | None, method: s
     >>> from workingpapers.papers.halpern import LeastSquares
     >>> tuned = tune(LeastSquares(np.eye(3), [1.0, 2.0, 3.0]), np.zeros(3), None, "eg", (0.5, 1.0, 2.0), tol=1e-3, max_oracle=1000)
     >>> [(row.factor, row.n_oracle) for row in tuned.table], tuned.factor
-    ([(0.5, 171), (1.0, 189), (2.0, 999)], 0.5)
+    ([(0.5, 171), (1.0, 189), (2.0, 1000)], 0.5)
     """
     if not factors or any(not (np.isfinite(f) and f > 0) for f in factors):
         raise ValueError(f"factors is {factors!r}: at least one, all finite and above 0, are needed")
