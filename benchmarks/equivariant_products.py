@@ -20,9 +20,11 @@ import torch
 
 from benchmarks._peers import environment, peer
 from workingpapers.claims import log_log_slope, side_by_side, t_interval
-from workingpapers.papers.equivariant_products import ProductLayer, expressivity, make_product
-from workingpapers.papers.equivariant_products.mini_mace import natural
+from workingpapers.papers.equivariant_products import MiniMACE, ProductLayer, expressivity, make_product
+from workingpapers.papers.equivariant_products.mini_mace import ManyBody, natural
 from workingpapers.papers.equivariant_products.timing import call_of
+from workingpapers.papers.equivariant_products.training import Batch, loss_of
+from workingpapers.workloads.atoms import generate
 
 OURS = ("cgtp", "cgtp_fused", "gaunt_grid", "gaunt_grid_fft", "gaunt_fourier", "gaunt_fourier_fft", "matrix", "vector")
 RECORDED_MS = {  # of the official JAX code on its authors' CPU, 10,000 pairs: grid, Fourier direct
@@ -146,6 +148,34 @@ def layers(batch: int, quick: bool) -> None:
                 f"{sum(p.numel() for p in layer.parameters()):,}")
 
 
+def many_body(rows: int) -> None:
+    """Powers of a neighbourhood on one grid beside Gaunt products in a row, and a whole potential with either."""
+    for degree, correlation in ((1, 3), (2, 3), (3, 3), (2, 2)):
+        a = torch.randn(rows, 16 * (degree + 1) ** 2, requires_grad=True)
+        made: dict[str, torch.nn.Module] = {"in a row": ManyBody(degree, 16, correlation, "gaunt_grid"),
+                                            "on one grid": ManyBody(degree, 16, correlation, "gaunt_grid", on_grid=True),
+                                            "in a row, classical": ManyBody(degree, 16, correlation, "cgtp")}
+
+        def step(body: torch.nn.Module, a: torch.Tensor = a) -> Any:
+            return torch.autograd.grad(body(a).square().sum(), [a, *body.parameters()])
+
+        calls: dict[str, Callable[[], object]] = {name: (lambda body=body: step(body)) for name, body in made.items()}
+        timings = side_by_side(calls, repeats=7)
+        row(f"terms of {correlation} neighbours, L = {degree}, 16 channels, {rows} atoms", "with backward", "in a row / it")
+        for name in made:
+            row(f"  {name}", milliseconds(timings[name].median), ratio(timings, "in a row", name))
+    frame = generate("emt", 1, 64, rng=0)
+    models = {name: MiniMACE([28, 29], correlation=3, product="gaunt_grid", powers=powers).train()
+              for name, powers in (("in a row", "products"), ("on one grid", "grid"))}  # type: ignore[arg-type]
+    batch = Batch.of(frame, 4.0)
+    steps: dict[str, Callable[[], object]] = {
+        name: (lambda m=m: torch.autograd.grad(loss_of(m, batch), list(m.parameters()), allow_unused=True)) for name, m in models.items()}
+    timings = side_by_side(steps, repeats=5)
+    row("a training step of MiniMACE, correlation 3, 64 atoms", "time", "in a row / it")
+    for name in steps:
+        row(f"  {name}", milliseconds(timings[name].median), ratio(timings, "in a row", name))
+
+
 # ---------------------------------------------------------------- peers of other environments
 
 
@@ -203,6 +233,7 @@ def main(arguments: list[str]) -> None:
     else:
         growth(samples, {})
     layers(200 if quick else 1_000, quick)
+    many_body(200)
     others(degrees[:2] if quick else [1, 2, 3, 4], batch)
 
 

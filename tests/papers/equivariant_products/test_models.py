@@ -39,7 +39,7 @@ from workingpapers.workloads.atoms import (  # noqa: E402
     write_frames,
 )
 
-INSIDE = ("cgtp", "gaunt_grid", "gaunt_fourier", "gaunt_fourier_fft", "matrix", "vector")
+INSIDE = ("cgtp", "gaunt_grid", "gaunt_fourier", "gaunt_fourier_fft", "matrix", "vector", "mixed")
 
 # ---------------------------------------------------------------- layers
 
@@ -213,10 +213,35 @@ def test_forces_are_minus_the_derivative_of_the_energy(product):
         assert float(forces[atom, axis]) == pytest.approx(-(energies[1] - energies[0]) / 2e-5, rel=1e-5, abs=1e-7)
 
 
+@pytest.mark.parametrize("chiral", [False, True])
+def test_mirror_images_learn_different_energies_only_if_asked_for(chiral):
+    """Energies 1 and -1 for the two chiral tetris shapes: pseudoscalars of odd paths learn them, and without them nothing does."""
+    names, shapes = tetris()
+    points = torch.tensor(shapes[[names.index("chiral"), names.index("mirrored chiral")]]).flatten(0, 1)
+    model = MiniMACE([6], r_max=3.5, l_max=2, channels=4, product="mixed", chiral=chiral, neighbours=3).double()
+    pairs = [edges_of(points[4 * k : 4 * k + 4].numpy(), 3.5)[0] + 4 * k for k in (0, 1)]
+    rest = (torch.full((8,), 6), torch.cat(pairs, dim=1), None, None, torch.tensor([0] * 4 + [1] * 4))
+    optimizer, target = torch.optim.Adam(model.parameters(), lr=2e-2), torch.tensor([1.0, -1.0], dtype=torch.float64)
+    for _ in range(60 if chiral else 10):
+        optimizer.zero_grad()
+        (model(points, *rest).energy - target).square().sum().backward()
+        optimizer.step()
+    model.eval()
+    R = torch.tensor(random_rotation(np.random.default_rng(2)))
+    found, turned = model(points, *rest), model(points @ R.T, *rest)
+    torch.testing.assert_close(turned.energy, found.energy, atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(turned.forces, found.forces @ R.T, atol=1e-8, rtol=1e-8)
+    if chiral:
+        assert float(found.energy[0]) > 0.5
+        assert float(found.energy[1]) < -0.5
+    else:
+        torch.testing.assert_close(found.energy[0], found.energy[1], atol=1e-10, rtol=1e-10)
+
+
 def test_training_on_forces_reaches_every_weight_by_second_derivatives():
     """Gradient of a loss of forces by each weight against finite differences of that loss."""
-    for product in ("gaunt_grid", "cgtp"):
-        model = model_of(product, l_max=1, correlation=2).train()
+    for product, options in (("gaunt_grid", {"powers": "products"}), ("gaunt_grid", {"powers": "grid"}), ("cgtp", {}), ("mixed", {})):
+        model = model_of(product, l_max=1, correlation=2, **options).train()
         frame = free_frame()
         numbers, (edges, _) = torch.tensor(frame.numbers), edges_of(frame.positions, 4.0)
 
@@ -288,8 +313,9 @@ def test_calculator_gives_ases_stress_and_keeps_energy_in_dynamics():
     assert atoms.get_total_energy() == pytest.approx(start, abs=1e-3)
 
 
-def test_a_saved_model_says_the_same(tmp_path):
-    model = model_of("gaunt_grid")
+@pytest.mark.parametrize("options", [{"product": "gaunt_grid"}, {"product": "mixed", "chiral": True}])
+def test_a_saved_model_says_the_same(tmp_path, options):
+    model = model_of(**options)
     model.save(tmp_path / "model.pt")
     frame = free_frame()
     numbers, (edges, _) = torch.tensor(frame.numbers), edges_of(frame.positions, 4.0)
@@ -323,7 +349,9 @@ def test_fit_repeats_itself_stops_at_a_target_and_reports():
 
 
 @pytest.mark.parametrize(("call", "message"), [
-    (lambda: MiniMACE([14], product="mixed"), "must be one of"), (lambda: MiniMACE([]), "atomic numbers"),
+    (lambda: MiniMACE([14], product="mix"), "must be one of"), (lambda: MiniMACE([14], product="mixed", l_max=0), "l_max from 1 up"),
+    (lambda: MiniMACE([14], product="cgtp", powers="grid"), "does not go with product='cgtp'"),
+    (lambda: MiniMACE([14], product="gaunt_grid", chiral=True), "take 'mixed'"), (lambda: MiniMACE([]), "atomic numbers"),
     (lambda: MiniMACE([14], correlation=4), "from 1 to 3"), (lambda: MiniMACE([14], r_max=-1.0), "above 0"),
     (lambda: MiniMACE([14])(torch.zeros(2, 3), torch.tensor([14, 6]), torch.zeros(2, 0, dtype=torch.int64)), "species has 6"),
     (lambda: MiniMACE([14])(torch.zeros(2, 2), torch.tensor([14, 14]), torch.zeros(2, 0, dtype=torch.int64)), "atoms, 3"),

@@ -40,6 +40,7 @@ What is where:
   far faster there than e3nn's up to degree 4 or so: measure before you give paths away.
 - `FullyConnectedTP`: e3nn's whole layer with e3nn's weights, contracted in the order that is predicted to be cheapest.
 - `ProductLayer`, `IrrepsLinear`, `make_product`, `PRODUCTS`: layers, and products by name.
+- `GauntPower`: many-body powers, f, f^2, f^3, ... on one grid, no intermediate degree lost.
 - `expressivity`, `interactability`, `odd_share`, `equivariance_error`: what a product can do, measured.
 - `bench`, `recommend`: how long products take here, beside what they express; the fastest that expresses enough.
 - `MiniMACE`, `fit`, `MiniMACECalculator`: an interatomic potential with any of the products inside, for ASE.
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from workingpapers.papers.equivariant_products.matrix import MatrixTP
     from workingpapers.papers.equivariant_products.mini_mace import MiniMACE
     from workingpapers.papers.equivariant_products.mixed import MixedTP
+    from workingpapers.papers.equivariant_products.powers import GauntPower
     from workingpapers.papers.equivariant_products.rating import equivariance_error, expressivity, interactability, odd_share
     from workingpapers.papers.equivariant_products.shapes import ShapeNet
     from workingpapers.papers.equivariant_products.timing import bench, recommend
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
 _HOME = {
     "ClebschGordanTP": "clebsch_gordan",
     "FullyConnectedTP": "fully_connected",
+    "GauntPower": "powers",
     "GauntTP": "gaunt",
     "IrrepsLinear": "layers",
     "MatrixTP": "matrix",
@@ -95,6 +98,7 @@ __all__ = [
     "PRODUCTS",
     "ClebschGordanTP",
     "FullyConnectedTP",
+    "GauntPower",
     "GauntTP",
     "IrrepsLinear",
     "MatrixTP",

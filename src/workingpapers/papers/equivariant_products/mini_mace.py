@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import pi
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -15,8 +15,11 @@ from ._base import Tables, chosen
 from ._signal import SignalProduct
 from ._tables import cg, harmonics
 from .layers import PRODUCTS, IrrepsLinear, make_product
+from .parities import TwoSignals, both_parities
+from .powers import GauntPower
 
 HIDDEN = 32
+Powers = Literal["auto", "products", "grid"]
 
 
 class Prediction(NamedTuple):
@@ -81,21 +84,44 @@ class Harmonics(Tables):
 
 
 class ManyBody(nn.Module):
-    """Powers of an atom's neighbourhood up to `correlation`: A, A x A, (A x A) x A, mixed to the hidden irreps."""
+    """Powers of an atom's neighbourhood up to `correlation`: A, A x A, (A x A) x A, mixed to the hidden irreps.
 
-    def __init__(self, irreps: str, correlation: int, product: str) -> None:
+    With `on_grid` the powers of one mixed A are taken point by point on one grid (`GauntPower`), all intermediate degrees kept; else by
+    products in a row, each cut at the hidden degrees. With the product `mixed` hidden irreps have both parities (`both_parities`).
+    """
+
+    def __init__(self, l_max: int, channels: int, correlation: int, product: str, *, on_grid: bool = False, pseudo: bool = False) -> None:
         super().__init__()
-        self.mix = nn.ModuleList(IrrepsLinear(irreps, irreps) for _ in range(correlation - 1))
-        self.products = nn.ModuleList(make_product(product, irreps, irreps, irreps, weights="shared") for _ in range(correlation - 1))
-        self.out = nn.ModuleList(IrrepsLinear(irreps, irreps) for _ in range(correlation))
+        irreps = natural(l_max, channels)
+        hidden = both_parities(l_max, channels) if product == "mixed" else irreps
+        given = hidden if pseudo else irreps
+        self.powers = GauntPower(irreps, correlation, l_max) if on_grid and correlation > 1 else None
+        n = correlation - 1
+        self.mix = nn.ModuleList(IrrepsLinear(given, irreps) for _ in range(min(n, 1) if on_grid else n))
+        if self.powers is not None:
+            self.products = nn.ModuleList()
+        elif product == "mixed":
+            self.products = nn.ModuleList(TwoSignals(l_max, channels, channels, pseudo or k > 0, rank_of(channels)) for k in range(n))
+        else:
+            self.products = nn.ModuleList(make_product(product, irreps, irreps, irreps, weights="shared") for _ in range(n))
+        self.out = nn.ModuleList(IrrepsLinear(given if k == 0 else hidden, hidden) for k in range(correlation))
 
     def forward(self, a: Tensor) -> Tensor:
-        """`(atoms, dim)` to the same."""
+        """`(atoms, dim)` to the same, or to both parities."""
         power, total = a, self.out[0](a)
+        if self.powers is not None:
+            for z, out in zip(self.powers(self.mix[0](a))[1:], list(self.out)[1:]):
+                total = total + out(z)
+            return total
         for mix, product, out in zip(self.mix, self.products, list(self.out)[1:]):
             power = product(power, mix(a))
             total = total + out(power)
         return total
+
+
+def rank_of(channels: int) -> int:
+    """Channels of odd paths inside `mixed`: a quarter."""
+    return max(1, channels // 4)
 
 
 class MiniMACE(nn.Module):
@@ -111,7 +137,12 @@ class MiniMACE(nn.Module):
         l_max: highest degree of hidden features; 0 leaves distances alone, a control.
         channels: of every degree.
         correlation: 1 to 3: atoms that a term of one layer ties together beside the centre.
-        product: a name in `PRODUCTS`, except `mixed`; hidden features have the parity of functions on the sphere.
+        product: a name in `PRODUCTS`. Hidden features have the parity of functions on the sphere; with `mixed` also the other one, so that
+            cross products have a place (l_max from 1 up).
+        powers: how each atom's neighbourhood is multiplied with itself: `products` in a row, or on one `grid` (`GauntPower`; with
+            `gaunt_grid` only). `auto` takes the grid for `gaunt_grid` from correlation 3 up.
+        chiral: read pseudoscalars too, so that mirror images may have different energies; with `mixed` only. Energies of atoms in a mirror
+            are the same, hence False.
         n_basis: radial functions.
         neighbours: typical number of neighbours, by whose square root sums are divided; `fit` sets it from data.
         seed: of the initial weights.
@@ -135,35 +166,54 @@ class MiniMACE(nn.Module):
     scale: Tensor
 
     def __init__(self, species: Sequence[int], r_max: float = 4.0, l_max: int = 2, channels: int = 16, correlation: int = 2,
-                 product: str = "cgtp", *, n_basis: int = 8, neighbours: float = 12.0, seed: int = 0) -> None:
+                 product: str = "cgtp", *, powers: Powers = "auto", chiral: bool = False, n_basis: int = 8, neighbours: float = 12.0,
+                 seed: int = 0) -> None:
         super().__init__()
-        chosen("product", product, [name for name in PRODUCTS if name != "mixed"])
+        chosen("product", product, list(PRODUCTS))
+        chosen("powers", powers, get_args(Powers))
         for name, value, least, most in (("l_max", l_max, 0, 10), ("channels", channels, 1, 4096), ("correlation", correlation, 1, 3)):
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
                 raise ValueError(f"{name} is {value!r}: a whole number from {least} to {most} is needed")
         if not r_max > 0:
             raise ValueError(f"r_max is {r_max!r}: a length above 0 is needed")
+        mixed = product == "mixed"
+        if powers == "grid" and product != "gaunt_grid":
+            raise ValueError(f"powers='grid' does not go with product={product!r}: take 'gaunt_grid', or powers='products'")
+        if chiral and not mixed:
+            raise ValueError(f"chiral=True does not go with product={product!r}, whose features have no pseudoscalars here: take 'mixed'")
+        if mixed and l_max == 0:
+            raise ValueError("product='mixed' needs l_max from 1 up: degree 0 alone has no odd path")
+        on_grid = powers == "grid" or (powers == "auto" and product == "gaunt_grid" and correlation > 2)
         known = sorted({int(z) for z in species})
         if not known or known[0] < 1 or known[-1] > 118:
             raise ValueError(f"species is {species!r}: atomic numbers from 1 to 118 are needed")
         self.config: dict[str, Any] = {"species": known, "r_max": float(r_max), "l_max": l_max, "channels": channels,
-                                       "correlation": correlation, "product": product, "n_basis": n_basis}
+                                       "correlation": correlation, "product": product, "powers": "grid" if on_grid else "products",
+                                       "chiral": chiral, "n_basis": n_basis}
         self.r_max, self.l_max, self.channels, irreps = float(r_max), l_max, channels, natural(l_max, channels)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.harmonics = Harmonics(l_max)
             self.embedding = nn.Parameter(torch.randn(len(known), channels))
             self.radial1 = Radial(r_max, n_basis, channels * (l_max + 1))
-            self.message = make_product(product, irreps, natural(l_max, 1), irreps, weights="external")
-            # Of a signal product the weights of the output follow the distance, those of the inputs are constants: a product of three small
-            # functions would hardly learn.
-            fixed = channels * (len(self.message.slots1) + len(self.message.slots2)) if isinstance(self.message, SignalProduct) else 0
+            self.message: nn.Module
+            if mixed:
+                self.message, fixed = TwoSignals(l_max, channels, 1, True, rank_of(channels)), 0
+                n_radial = channels * 2 * (l_max + 1)
+            else:
+                # Of a signal product the weights of the output follow the distance, those of the inputs are constants: a product of three
+                # small functions would hardly learn.
+                made = make_product(product, irreps, natural(l_max, 1), irreps, weights="external")
+                fixed = channels * (len(made.slots1) + len(made.slots2)) if isinstance(made, SignalProduct) else 0
+                self.message, n_radial = made, made.weight_numel - fixed
             self.fixed = nn.Parameter(1 + 0.5 * torch.randn(fixed))
-            self.radial2 = Radial(r_max, n_basis, self.message.weight_numel - fixed)
-            self.mix1, self.mix2, self.skip = (IrrepsLinear(irreps, irreps) for _ in range(3))
-            self.body1, self.body2 = ManyBody(irreps, correlation, product), ManyBody(irreps, correlation, product)
-            self.read1 = nn.Linear(channels, 1, bias=False)
-            self.read2 = nn.Sequential(nn.Linear(channels, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, 1, bias=False))
+            self.radial2 = Radial(r_max, n_basis, n_radial)
+            hidden = both_parities(l_max, channels) if mixed else irreps
+            self.mix1, self.mix2, self.skip = IrrepsLinear(irreps, irreps), IrrepsLinear(hidden, hidden), IrrepsLinear(hidden, hidden)
+            self.body1 = ManyBody(l_max, channels, correlation, product, on_grid=on_grid)
+            self.body2 = ManyBody(l_max, channels, correlation, product, on_grid=on_grid, pseudo=mixed)
+            self.read1 = nn.Linear(channels * (2 if chiral else 1), 1, bias=False)
+            self.read2 = nn.Sequential(nn.Linear(channels * (2 if chiral else 1), HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, 1, bias=False))
         place = torch.full((119,), -1, dtype=torch.int64)
         place[known] = torch.arange(len(known))
         self.register_buffer("place", place)
@@ -230,11 +280,23 @@ class MiniMACE(nn.Module):
         a = sent.new_zeros(n, c, sent.shape[2]).index_add(0, receiver, sent) / self.neighbours**0.5
         h = self.body1(self.mix1(self._flat(a)))
         h = torch.cat([h[:, :c] + species, h[:, c:]], dim=1)
-        weights = torch.cat([self.fixed.expand(len(r), -1), self.radial2(r)], dim=1)
-        sent = self.message(h.index_select(0, sender), around, weights)
+        sent = self._sent(h.index_select(0, sender), around, self.radial2(r))
         a = sent.new_zeros(n, sent.shape[1]).index_add(0, receiver, sent) / self.neighbours**0.5
         h2 = self.body2(self.mix2(a)) + self.skip(h)
-        return self.scale * (self.read1(h[:, :c]) + self.read2(h2[:, :c])).squeeze(1) + self.shift[kinds]
+        return self.scale * (self.read1(self._scalars(h)) + self.read2(self._scalars(h2))).squeeze(1) + self.shift[kinds]
+
+    def _sent(self, h: Tensor, around: Tensor, radial: Tensor) -> Tensor:
+        """Features of senders times harmonics of the edge, weighted by its length."""
+        if not isinstance(self.message, TwoSignals):
+            return self.message(h, around, torch.cat([self.fixed.expand(len(radial), -1), radial], dim=1))
+        blocks = self.message(h, around).split([self.channels * (2 * l + 1) for l in 2 * [*range(self.l_max + 1)]], dim=1)
+        by_block = radial.split(self.channels, dim=1)
+        return torch.cat([(b.view(len(b), self.channels, -1) * w[:, :, None]).flatten(1) for b, w in zip(blocks, by_block)], dim=1)
+
+    def _scalars(self, h: Tensor) -> Tensor:
+        """Scalars of each atom, and pseudoscalars where mirror images may differ."""
+        c, half = self.channels, self.channels * (self.l_max + 1) ** 2
+        return torch.cat([h[:, :c], h[:, half : half + c]], dim=1) if self.config["chiral"] else h[:, :c]
 
     def _flat(self, a: Tensor) -> Tensor:
         return torch.cat([a[:, :, l * l : (l + 1) ** 2].flatten(1) for l in range(self.l_max + 1)], dim=1)
@@ -249,7 +311,7 @@ class MiniMACE(nn.Module):
     def load(cls, path: Any) -> MiniMACE:
         """Read what `save` wrote; only tensors and plain values are read, no code. In double precision where the weights are."""
         kept = torch.load(path, weights_only=True)
-        model = cls(**kept["config"])
+        model = cls(**{"powers": "products", **kept["config"]})  # files from before there was a choice
         model = model.to(next(v.dtype for v in kept["state"].values() if v.is_floating_point()))
         model.load_state_dict(kept["state"])
         return model.eval()
