@@ -1,6 +1,7 @@
 """Operations of each solver, and how long they may be expected to take: what `solver="auto"` chooses by.
 
-Counted are multiplications and additions of the regressions and of the factors' changes of basis; a symmetric product counts once.
+Counted are multiplications, additions, divisions and roots of the regressions and of the factors' changes of basis; a symmetric product
+counts once.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ Counts = npt.NDArray[np.float64]
 
 def exact_flops(m: Counts, k: int) -> Counts:
     """Gram matrix, right side, Cholesky and two solves of a regression with m rows and k unknowns."""
-    long = m * k * (k + 1) + 2 * m * k + k**3 / 3 + 2 * k**2
-    short = m * (m + 1) * k + 2 * m * k + m**3 / 3 + 2 * m**2
+    long = m * k * (k + 1) + 2 * m * k + k * (k + 1) * (2 * k + 1) / 6 + 2 * k**2
+    short = m * (m + 1) * k + 2 * m * k + m * (m + 1) * (2 * m + 1) / 6 + 2 * m**2
     return np.asarray(np.where(m >= k, long, short))
 
 
