@@ -167,7 +167,7 @@ def contenders(is_ratings: bool, fancy: Callable[[str], Fit]) -> list[Contender]
         out.append(Contender("IterativeImputer", clocked(chained), [{"alpha": a} for a in (30.0, 100.0, 300.0)], {"rounds": 1}))
         soft = [{"share": s, "max_rank": 40} for s in (0.1, 0.2, 0.4, 0.7)]
         return [*out, Contender("SoftImpute", fancy("SoftImpute"), soft, {"max_iters": 20}),
-                Contender("IterativeSVD", fancy("IterativeSVD"), [{"rank": k} for k in (1, 2, 5)], {"max_iters": 20})]
+                Contender("IterativeSVD", fancy("IterativeSVD"), [{"rank": k} for k in (1, 2, 5, 10)], {"max_iters": 20})]
     ridges = [{"alpha": a, "rounds": r} for a in (100.0, 300.0, 1_000.0) for r in (3, 10)]
     out.append(Contender("IterativeImputer", clocked(chained), ridges))
     return [*out, Contender("IterativeImputer, its defaults", clocked(chained_by_default)),
