@@ -104,15 +104,20 @@ def products(degrees: list[int], batch: int) -> Mapping[str, dict[int, tuple[flo
 
 
 def growth(samples: Mapping[str, dict[int, tuple[float, ...]]], theory: Mapping[str, float]) -> None:
-    """Log-log slopes of time in L + 1, one a round, with Student's t interval."""
+    """Log-log slopes of time in L + 1, one a round, with Student's t interval, beside that of the counted operations."""
     for name, by_degree in samples.items():
         degrees = sorted(by_degree)
         if len(degrees) < 3:
             continue
         slopes = [log_log_slope([d + 1 for d in degrees], [by_degree[d][k] for d in degrees]) for k in range(len(by_degree[degrees[0]]))]
         found = t_interval(slopes)
+        counted = ""
+        if name in OURS:
+            flops = [make_product(name, natural(d, 1), natural(d, 1)).flops() for d in degrees]
+            counted = f"operations {log_log_slope([d + 1 for d in degrees], flops):.2f}"
         wanted = f"theory {theory[name]:g}" if name in theory else ""
-        row(f"slope of {name}, L = {degrees[0]} to {degrees[-1]}", f"{found.estimate:.2f}", f"[{found.lo:.2f}, {found.hi:.2f}]", wanted)
+        row(f"slope of {name}, L = {degrees[0]} to {degrees[-1]}", f"{found.estimate:.2f}", f"[{found.lo:.2f}, {found.hi:.2f}]", wanted,
+            counted)
 
 
 def layers(batch: int, quick: bool) -> None:

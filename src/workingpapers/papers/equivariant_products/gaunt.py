@@ -38,9 +38,9 @@ class GauntTP(SignalProduct):
             the same. Degrees that are absent count as zero.
         irreps_out: of the degrees to keep; None keeps all up to the sum of the inputs' highest.
         method: `grid` (three matrix products, O(L^4) for each row), `grid_fft` (Legendre, then FFT over the azimuth; O(L^3)),
-            `fourier` (the original: series in two angles, convolved directly; O(L^4)), `fourier_fft` (the same by FFT, O(L^2 log L); its
-            changes of basis are dense here, O(L^4)), `dense` (one big table). All give the same numbers.
-        grid: `exact`, or (n_beta, n_alpha) for the grid methods.
+            `fourier` (the original: series in two angles, convolved directly; O(L^4)), `fourier_fft` (the same by FFT, with changes of
+            basis order by order; O(L^3)), `dense` (one big table). All give the same numbers.
+        grid: `exact` (of a length that transforms like, for `grid_fft`), or (n_beta, n_alpha) for the grid methods.
         weights: none; shared or external ones scale each degree of both inputs and of the output in each channel, (n1 + n2 + n3)
             channels numbers.
         normalization: `component` (outputs of variance 1 for inputs of variance 1), `norm` (norms of 1), `integral` (as the formula says).
@@ -68,7 +68,8 @@ class GauntTP(SignalProduct):
         self.method = method
         top = min(self.l3, self.l1 + self.l2)
         self.needed = needed_grid(self.l1 + self.l2 + top)
-        self.grid = self.needed if grid == "exact" else self._checked(grid)
+        exact = self.needed if method != "grid_fft" else (self.needed[0], fast_length(self.needed[1]))  # a prime one would be slow
+        self.grid = exact if grid == "exact" else self._checked(grid)
         slots1 = [Slot(i, l) for i, (_, l, _) in enumerate(self.blocks1)]
         slots2 = [Slot(i, l) for i, (_, l, _) in enumerate(self.blocks2)]
         slots3 = [Slot(l, l) for l in range(top + 1)]
@@ -115,50 +116,58 @@ class GauntTP(SignalProduct):
         self._table("back", from_real(top, self.l1 + self.l2) @ out)
 
     def _set_fourier_fft(self, top: int, out: Array) -> None:
-        import scipy.fft
-
-        self.size = int(scipy.fft.next_fast_len(2 * (self.l1 + self.l2) + 1, real=True))
-        self._table("series1", to_half_complex(self.l1, self.size)[self._rows1].reshape(len(self._rows1), -1))
-        self._table("series2", to_half_complex(self.l2, self.size)[self._rows2].reshape(len(self._rows2), -1))
+        self.size = fast_length(2 * (self.l1 + self.l2) + 1)
+        to1, to2 = (to_half_complex(l, self.size) for l in (self.l1, self.l2))
         back = from_half_complex(top, self.l1 + self.l2, self.size)
-        self.top = top
-        self._table("back", back.reshape(-1, back.shape[-1]) @ out)
+        self._set_orders(top, out, [by_order(to, l) for to, l in ((to1, self.l1), (to2, self.l2))],
+                         by_order(back.transpose(3, 0, 1, 2), top), turned=True)
 
     def _set_grid_fft(self, top: int, out: Array) -> None:
         _, _, cos, w = sphere_grid(*self.grid)
         sin = np.sqrt(1 - cos**2)
-        self.top = top
-        for name, rows, l_max in (("1", self._rows1, self.l1), ("2", self._rows2, self.l2)):
+        forth = []
+        for l_max in (self.l1, self.l2):
             # Complex coefficient of order m from the components m and -m: sqrt(2) (a cos + b sin) = 2 Re((a - ib) / sqrt(2) e^(im alpha)).
-            polar, where = legendre(l_max, cos, sin), {int(r): i for i, r in enumerate(rows)}
-            plus, minus = (np.zeros((l_max + 1, l_max + 1), dtype=np.int64) for _ in range(2))
-            factor = np.zeros((2, l_max + 1, l_max + 1, len(cos)))
-            for l in range(l_max + 1):
-                for m in range(l + 1):
-                    if l * l + l in where:
-                        plus[m, l], minus[m, l] = where[l * l + l + m], where[l * l + l - m]
-                        factor[0, m, l] = polar[l, m] * (0.5**0.5 if m else 1.0)
-                        factor[1, m, l] = -polar[l, m] * (0.5**0.5 if m else 0.0)
-            self._index(f"gather{name}", np.stack([plus, minus]).reshape(-1))
-            self._table(f"polar{name}", factor.reshape(2 * (l_max + 1), l_max + 1, len(cos)))
-        polar = legendre(top, cos, sin) * w
-        back = np.zeros((2, top + 1, len(cos), (top + 1) ** 2))
-        for l in range(top + 1):
-            for m in range(l + 1):
-                back[0, m, :, l * l + l + m] = polar[l, m] * 2 * np.pi * (2**0.5 if m else 1.0)
-                if m:
-                    back[1, m, :, l * l + l - m] = -polar[l, m] * 2 * np.pi * 2**0.5
-        # By order, each with its own degrees only: (2 (top + 1), n_beta, top + 1), then to the places of the output.
-        order = np.zeros((2, top + 1, len(cos), top + 1))
-        scatter = np.zeros((2, top + 1, top + 1), dtype=np.int64)
-        for m in range(top + 1):
-            for l in range(m, top + 1):
-                for part, c in ((0, l * l + l + m), (1, l * l + l - m)):
-                    order[part, m, :, l], scatter[part, m, l] = back[part, m, :, c], c
-        used = [(part, m, l) for l in range(top + 1) for part, m in [*((1, m) for m in range(l, 0, -1)), *((0, m) for m in range(l + 1))]]
-        self._table("polar3", order.reshape(2 * (top + 1), len(cos), top + 1))
-        self._index("gather3", [(part * (top + 1) + m) * (top + 1) + l for part, m, l in used])
-        self._table("out", out)
+            factor = np.where(np.arange(l_max + 1) > 0, 0.5**0.5, 1.0)[:, None, None]
+            polar = legendre(l_max, cos, sin).transpose(1, 0, 2) * factor  # (m, l, beta)
+            forth.append(np.stack([polar, -polar]))
+        factor = np.where(np.arange(top + 1) > 0, 2**0.5, 1.0)[:, None, None] * 2 * np.pi
+        polar = legendre(top, cos, sin).transpose(1, 0, 2) * w * factor
+        self._set_orders(top, out, forth, np.stack([polar, -polar]), turned=False)
+
+    def _set_orders(self, top: int, out: Array, forth: list[Array], back: Array, *, turned: bool) -> None:
+        """Tables by order m: only degrees of the same order meet, which makes the change of basis O(L^3).
+
+        Args:
+            out: from all harmonics to the outputs, a scaled choice.
+            forth, back: `(2, m, l, polar)`, for real and imaginary parts of order m.
+            turned: whether for odd m the component of the sine makes the real part.
+        """
+        self.top = top
+
+        def component(part: int, m: int, l: int) -> int:
+            cosine = (part == 0) != (turned and m % 2 == 1)
+            return l * l + l + (m if cosine else -m)
+
+        for name, rows, l_max, table in (("1", self._rows1, self.l1, forth[0]), ("2", self._rows2, self.l2, forth[1])):
+            where, gather, kept = {int(r): i for i, r in enumerate(rows)}, np.zeros((2, l_max + 1, l_max + 1), dtype=np.int64), table.copy()
+            for part, m, l in np.ndindex(*gather.shape):
+                at = where.get(component(part, m, l)) if l >= m and (part == 0 or m > 0) else None
+                if at is None:
+                    kept[part, m, l] = 0
+                else:
+                    gather[part, m, l] = at
+            self._index(f"gather{name}", gather.reshape(-1))
+            self._table(f"polar{name}", kept.reshape(2 * (l_max + 1), l_max + 1, -1))
+        place = {component(part, m, l): (part, m, l) for l in range(top + 1) for m in range(l + 1) for part in ((0, 1) if m else (0,))}
+        scaled, gather3 = np.zeros_like(back), []
+        for j in range(out.shape[1]):
+            (c,) = np.flatnonzero(out[:, j])
+            part, m, l = place[int(c)]
+            scaled[part, m, l] = back[part, m, l] * out[c, j]
+            gather3.append((part * (top + 1) + m) * (top + 1) + l)
+        self._table("polar3", scaled.reshape(2 * (top + 1), top + 1, -1).transpose(0, 2, 1).copy())
+        self._index("gather3", gather3)
 
     # ------------------------------------------------------------ forward
 
@@ -167,9 +176,7 @@ class GauntTP(SignalProduct):
             return ((x @ self.grid1) * (y @ self.grid2)) @ self.back
         if self.method == "fourier":
             return self._convolved(x, y)
-        if self.method == "fourier_fft":
-            return self._by_fft(x, y)
-        if self.method == "grid_fft":
+        if self.method in ("fourier_fft", "grid_fft"):
             return self._separated(x, y)
         return (x.unsqueeze(-1) * y.unsqueeze(-2)).flatten(-2) @ self.back
 
@@ -179,37 +186,30 @@ class GauntTP(SignalProduct):
         h = sparse_bilinear(f.flatten(0, 1), g.flatten(0, 1), self.first, self.second, self.third, factor, size)
         return h.unflatten(0, f.shape[:2]) @ self.back
 
-    def _by_fft(self, x: Tensor, y: Tensor) -> Tensor:
-        n = self.size
-
-        def torus(coefficients: Tensor, l_max: int) -> Tensor:
-            spectrum = torch.view_as_complex(coefficients.float().contiguous() if coefficients.dtype != torch.float64 else coefficients)
-            return torch.fft.irfft2(spectrum, s=(n, n), norm="forward")
-
-        f = torus((x @ self.series1).unflatten(-1, (n, self.l1 + 1, 2)), self.l1)
-        g = torus((y @ self.series2).unflatten(-1, (n, self.l2 + 1, 2)), self.l2)
-        spectrum = torch.fft.rfft2(f * g, norm="forward")[..., : self.top + 1]
-        return torch.view_as_real(spectrum).flatten(-3) @ self.back
-
     def _separated(self, x: Tensor, y: Tensor) -> Tensor:
+        """Order by order to the polar points or frequencies, by FFT to values, and back."""
         lead = torch.broadcast_shapes(x.shape[:2], y.shape[:2])
-        f, g = self._rings(x, self.gather1, self.polar1), self._rings(y, self.gather2, self.polar2)
-        rings = torch.fft.rfft(f * g, norm="forward")[..., : self.top + 1]  # (rows, channels, beta, m)
-        if rings.shape[-1] <= self.top:
-            raise RuntimeError("the grid has fewer azimuths than orders")
-        parts = torch.view_as_real(rings).movedim((-1, -2), (0, 1)).flatten(0, 1).flatten(1, 2)  # (2 m, rows channels, beta)
-        by_order = torch.bmm(parts, self.polar3)  # (2 m, rows channels, l)
-        flat = by_order.movedim(0, 1).flatten(1).index_select(1, self.gather3)
-        return flat.unflatten(0, lead) @ self.out
+        f, g = self._spectrum(x, self.gather1, self.polar1), self._spectrum(y, self.gather2, self.polar2)
+        if self.method == "grid_fft":
+            n = self.grid[1]
+            h = torch.fft.irfft(f, n=n, norm="forward") * torch.fft.irfft(g, n=n, norm="forward")
+            spectrum = torch.fft.rfft(h, norm="forward")
+        else:
+            s = (self.size, self.size)
+            h = torch.fft.irfft2(f, s=s, norm="forward") * torch.fft.irfft2(g, s=s, norm="forward")
+            spectrum = torch.fft.rfft2(h, norm="forward")
+        rings = torch.view_as_real(spectrum[..., : self.top + 1]).flatten(0, 1)  # (rows channels, polar, m, 2)
+        by_degree = torch.bmm(rings.permute(3, 2, 0, 1).flatten(0, 1), self.polar3)  # (2 m, rows channels, l)
+        return by_degree.movedim(0, 1).flatten(1).index_select(1, self.gather3).unflatten(0, lead)
 
-    def _rings(self, x: Tensor, gather: Tensor, polar: Tensor) -> Tensor:
-        l_max = polar.shape[1] - 1
-        parts = x.index_select(2, gather).unflatten(-1, (2 * (l_max + 1), l_max + 1)).flatten(0, 1).movedim(1, 0)  # (2 m, rows channels, l)
-        rings = torch.bmm(parts, polar).unflatten(0, (2, l_max + 1)).movedim((0, 1), (-1, -2))  # (rows channels, beta, m, 2)
+    def _spectrum(self, x: Tensor, gather: Tensor, polar: Tensor) -> Tensor:
+        """Complex coefficients of the azimuth, `(rows, channels, polar points or frequencies, m)`."""
+        orders = polar.shape[1]
+        parts = x.flatten(0, 1).index_select(1, gather).unflatten(-1, (2 * orders, orders)).movedim(1, 0)  # (2 m, rows channels, l)
+        rings = torch.bmm(parts, polar).unflatten(0, (2, orders)).permute(2, 3, 1, 0)  # (rows channels, polar, m, 2)
         if rings.dtype not in (torch.float32, torch.float64):
             rings = rings.float()
-        spectrum = torch.view_as_complex(rings.contiguous())
-        return torch.fft.irfft(spectrum, n=self.grid[1], norm="forward").unflatten(0, x.shape[:2])
+        return torch.view_as_complex(rings.contiguous()).unflatten(0, x.shape[:2])
 
     # ------------------------------------------------------------ rating
 
@@ -233,10 +233,28 @@ class GauntTP(SignalProduct):
         if self.method == "fourier_fft":
             n2 = self.size**2
             fft = round(2.5 * n2 * np.log2(n2))
-            return 2 * (d1 * self.series1.shape[1] + d2 * self.series2.shape[1] + self.back.shape[0] * d3) + 3 * fft + n2
+            return sum(4 * self.size * (l + 1) ** 2 for l in (self.l1, self.l2, self.top)) + 3 * fft + n2
         n_beta, n_alpha = self.grid
         fft = round(2.5 * n_alpha * np.log2(n_alpha)) * n_beta
         return sum(4 * n_beta * (l + 1) ** 2 for l in (self.l1, self.l2, self.top)) + 3 * fft + n_beta * n_alpha
+
+
+def fast_length(n: int) -> int:
+    """The next length from n up that fast transforms like."""
+    import scipy.fft
+
+    return int(scipy.fft.next_fast_len(n, real=True))
+
+
+def by_order(table: Array, l_max: int) -> Array:
+    """From `((l_max + 1)^2, polar, m, real or imaginary)` to `(2, m, l, polar)`: the component that each part of an order comes from."""
+    out = np.zeros((2, l_max + 1, l_max + 1, table.shape[1]))
+    for l in range(l_max + 1):
+        for m in range(l + 1):
+            for part in (0, 1):
+                cosine = (part == 0) != (m % 2 == 1)
+                out[part, m, l] = table[l * l + l + (m if cosine else -m), :, m, part]
+    return out
 
 
 def _wide(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
