@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse
 from scipy.optimize import linprog
 
 if os.environ.get("WORKINGPAPERS_REQUIRE_ALL") != "1":
@@ -172,6 +173,18 @@ def test_robust_regression_is_the_linear_program_of_least_absolute_deviations() 
     exact = linprog(np.r_[np.zeros(d), np.ones(n)], A_ub=np.block([[X, -np.eye(n)], [-X, -np.eye(n)]]), b_ub=np.r_[y, -y],
                     bounds=[(None, None)] * d + [(0, None)] * n)
     assert F.loss(F.split(found.u)[0]) == pytest.approx(exact.fun / n, abs=1e-4)
+
+
+@pytest.mark.parametrize("method", ["vr_halpern", "vr_halpern_pp", "vr_eg"])
+def test_sparse_and_dense_runs_are_the_same(method: str) -> None:
+    rng = np.random.default_rng(15)
+    A = rng.standard_normal((12, 9)) * (rng.random((12, 9)) < 0.4)
+    for dense, thin, at in ((MatrixGame(A), MatrixGame(sparse.csr_array(A)), np.full(21, 0.1)),
+                            (LeastSquares(A, np.ones(12)), LeastSquares(sparse.csr_array(A), np.ones(12)), np.zeros(9))):
+        G = dense.simplices() if isinstance(dense, MatrixGame) else None
+        a, b = (quietly(F, at, G, method, tol=1e-300, max_oracle=3_000, batch=5, seed=1) for F in (dense, thin))
+        np.testing.assert_allclose(a.u, b.u, atol=1e-12)
+        assert a.history.oracle.tolist() == b.history.oracle.tolist()
 
 
 def test_restart_reaches_a_small_residual_of_a_sharp_problem_with_less() -> None:

@@ -59,7 +59,7 @@ def natural_residual(u: Array, at_u: Array, G: Resolvent, eta: float = 1.0,
                      resolve: Callable[[Array, float], Array] | None = None) -> float:
     """The residual from F(u), which is known already; `resolve` in place of G where it is the same, but faster."""
     if G.is_identity:
-        return float(np.linalg.norm(at_u))
+        return math.sqrt(float(at_u @ at_u))
     if not np.isfinite(at_u).all() or not np.isfinite(u).all():
         return math.nan
     return float(np.linalg.norm(u - (resolve or G)(u - eta * at_u, eta))) / eta

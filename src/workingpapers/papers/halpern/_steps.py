@@ -22,6 +22,7 @@ class Draws:
 
     def __init__(self, n: int, size: int, q: Array | None, rng: np.random.Generator) -> None:
         self.n, self.size, self.q, self.rng = n, size, q, rng
+        self._even = np.empty((0, size))
         if q is not None:
             if q.shape != (n,) or not np.isfinite(q).all() or not (q > 0).all():
                 raise ValueError(f"sampling_weights must be positive and of shape ({n},)")
@@ -32,9 +33,11 @@ class Draws:
         """Terms and weights of `steps` batches, shape (steps, size) each."""
         shape = (steps, self.size)
         if self.q is None:
+            if len(self._even) < steps:
+                self._even = np.full(shape, 1.0 / self.size)
             if self.size == self.n:
-                return np.tile(np.arange(self.n), (steps, 1)), np.full(shape, 1.0 / self.n)
-            return self.rng.integers(self.n, size=shape), np.full(shape, 1.0 / self.size)
+                return np.tile(np.arange(self.n), (steps, 1)), self._even[:steps]
+            return self.rng.integers(self.n, size=shape), self._even[:steps]
         idx = np.minimum(np.searchsorted(self._ends, self.rng.random(shape), side="right"), self.n - 1)
         return idx, self._weights[idx]
 
