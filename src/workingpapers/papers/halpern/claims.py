@@ -71,26 +71,27 @@ def calls(found: Tuning, budget: int) -> dict[str, float]:
 
 # ---------------------------------------------------------------- sqrt-n-saving
 
-STEPS = (0.5, 1.0, 2.0, 3.0)
+STEPS = (3.0, 2.0, 1.0, 0.5)
 
 
 def at_best_step(trial: Trial, problem: Problem, arm: dict[str, Any], L: float, tol: float = 1e-3, passes: int = 4_000) -> dict[str, float]:
-    """Fewest evaluations over steps `STEPS / L`, the same numbers for every method, and over both anchors."""
+    """Fewest evaluations over steps `STEPS / L`, the same numbers for every method, and over both anchors; a run ends once it has spent
+    what the best before it needed."""
     budget = passes * problem.F.n
-    found: dict[tuple[float, float], float] = {}
+    best, least = (STEPS[0], 1.0), budget
 
-    def run(step: float, anchor: float, number: int) -> float:
+    def run(step: float, anchor: float, number: int, most: int) -> int:
         seed = np.random.default_rng([trial.seed, number])
-        r = quiet_solve(problem, arm, eta=step / L, anchor=anchor, tol=tol, max_oracle=budget, seed=seed)
-        return float(budget if r is None or not r.converged else r.n_oracle)
+        r = quiet_solve(problem, arm, eta=step / L, anchor=anchor, tol=tol, max_oracle=most, seed=seed)
+        return most if r is None or not r.converged else int(r.n_oracle)
 
     anchors = (1.0, 2.0) if "halpern" in arm["method"] else (1.0,)
     for step in STEPS:
         for anchor in anchors:
-            found[step, anchor] = run(step, anchor, 0)
-    best = min(found, key=lambda k: found[k])
-    spent = run(*best, 1) if arm["method"] not in ("halpern", "eg") else found[best]
-    return {"calls": spent, "missed": float(spent >= budget)}
+            if (spent := run(step, anchor, 0, least)) < least:
+                best, least = (step, anchor), spent
+    final = run(*best, 1, budget) if arm["method"] not in ("halpern", "eg") else least
+    return {"calls": float(final), "missed": float(final >= budget)}
 
 
 def quiet_solve(problem: Problem, arm: dict[str, Any], **more: Any) -> Any:
@@ -110,11 +111,12 @@ def quiet_solve(problem: Problem, arm: dict[str, Any], **more: Any) -> Any:
              PLAIN: control(named, name="stochastic_halpern")},
        points=at(smoke=[Subspaces(64), Subspaces(256)], small=[Subspaces(n) for n in (64, 256, 1_024, 4_096)],
                  full=[Subspaces(n) for n in (64, 256, 1_024, 4_096, 16_384)]),
-       seeds=at(smoke=3, small=10, full=10),
+       seeds=at(smoke=3, small=20, full=10),
        rule=all_of(headline(slope("saving", PAGE, x="n", name="growth of the saving with n, lower end") >= 0.35),
                    slope("saving", PAGE, x="n", name="growth of the saving with n, upper end") <= 0.65,
                    value("saving_at_most_terms", PAGE, name="saving at the largest n") > 1,
-                   aside(ratio("shifted_calls", PAGE, PLAIN, name="the control loses where sets share no point") < 1,
+                   aside(slope("finer_saving", PAGE, x="n", name="growth of the saving to a residual of 1e-4") >= 0.35,
+                         ratio("shifted_calls", PAGE, PLAIN, name="the control loses where sets share no point") < 1,
                          value("isotropic_saving", PAGE, name="no saving on normal rows") < 1, title="beside the verdict")))
 def sqrt_n_saving(trial: Trial) -> dict[str, float]:
     """Evaluations to a residual of 1e-3, and how many times fewer than the deterministic method's, tuned over the same grid."""
@@ -128,6 +130,17 @@ def sqrt_n_saving(trial: Trial) -> dict[str, float]:
         if problem.F.n >= max(p.n for p in sqrt_n_saving.part("sqrt_n_saving").points[trial.scale]):
             out["saving_at_most_terms"] = out["saving"]
     return out
+
+
+@sqrt_n_saving.also(arms=[PAGE], seeds=at(smoke=3, small=10, full=10),  # type: ignore[untyped-decorator,unused-ignore]
+                    points=at(smoke=[Subspaces(64), Subspaces(256)], small=[Subspaces(n) for n in (64, 512, 4_096)],
+                              full=[Subspaces(n) for n in (64, 1_024, 16_384)]))
+def to_a_finer_residual(trial: Trial) -> dict[str, float]:
+    """The saving to 1e-4, where the bound's own n weighs less."""
+    problem = trial.point.load(trial.rng)
+    L = problem.F.avg_lipschitz()
+    ours, theirs = (at_best_step(trial, problem, arm, L, 1e-4, 40_000)["calls"] for arm in (trial.arm.build(), {"method": "halpern"}))
+    return {"finer_saving": theirs / ours}
 
 
 @sqrt_n_saving.also(arms=[PAGE, PLAIN], seeds=3,  # type: ignore[untyped-decorator,unused-ignore]
@@ -152,8 +165,9 @@ def beside_extragradient(checks: Sequence[Check]) -> str:
     """What the saving does not mean."""
     found = next((c.estimate for c in checks if c.name == "saving at the largest n"), None)
     said = "" if found is None else f"At the largest n Algorithm 1 needed {found:.1f} times fewer evaluations than deterministic Halpern. "
-    return (said + "At a fixed residual the bound's own n, the full evaluations of the first sqrt(n) steps, flattens the growth where n is "
-            "large. These projections are strongly monotone, where extragradient converges linearly; and as the subspaces share a point, "
+    return (said + "By its schedule a step costs p n + 2 (1 - p) sqrt(n) evaluations with p = 4 / (sqrt(n) + 5), 2.1 times less than n at 64 "
+            "terms and 11.4 times at 4,096: a growth of 0.41, of which the full evaluations of the first steps take some, less to 1e-4 than "
+            "to 1e-3. These projections are strongly monotone, where extragradient converges linearly; and as the subspaces share a point, "
             "even plain batches get there: both are shown.")
 
 
