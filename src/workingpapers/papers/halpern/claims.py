@@ -165,10 +165,10 @@ def beside_extragradient(checks: Sequence[Check]) -> str:
     """What the saving does not mean."""
     found = next((c.estimate for c in checks if c.name == "saving at the largest n"), None)
     said = "" if found is None else f"At the largest n Algorithm 1 needed {found:.1f} times fewer evaluations than deterministic Halpern. "
-    return (said + "By its schedule a step costs p n + 2 (1 - p) sqrt(n) evaluations with p = 4 / (sqrt(n) + 5), 2.1 times less than n at 64 "
-            "terms and 11.4 times at 4,096: a growth of 0.41, of which the full evaluations of the first steps take some, less to 1e-4 than "
-            "to 1e-3. These projections are strongly monotone, where extragradient converges linearly; and as the subspaces share a point, "
-            "even plain batches get there: both are shown.")
+    return (said + "By its schedule a step costs p n + 2 (1 - p) sqrt(n) evaluations with p = 4 / (sqrt(n) + 5): 2.1 times less than n at "
+            "64 terms and 11.4 times at 4,096, a growth of 0.41, of which the full evaluations of the first steps take some. These "
+            "projections are strongly monotone, where extragradient converges linearly; and as the subspaces share a point, even plain "
+            "batches get there: both are shown.")
 
 
 # ---------------------------------------------------------------- matrix-game
