@@ -3,12 +3,15 @@
     python -m benchmarks.equivariant_products            some minutes; e3nn stands in the project's environment
     python -m benchmarks.equivariant_products --quick    degrees 1 to 3 and 2,000 pairs
 
+    PEER_PRICE_OF_FREEDOM=FOLDER python -m ...           also beside github.com/atomicarchitects/PriceofFreedom at a7dbecc (no licence)
+
 cuequivariance-torch and e3x live in environments of their own. cuequivariance's fast kernels are for GPUs; on a CPU it runs its plain
 way. A column says how many free parameters one channel reaches: times without it compare different things.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -30,6 +33,7 @@ OURS = ("cgtp", "cgtp_fused", "gaunt_grid", "gaunt_grid_fft", "gaunt_fourier", "
 RECORDED_MS = {  # of the official JAX code on its authors' CPU, 10,000 pairs: grid, Fourier direct
     1: (2.3, 11.0), 4: (5.1, 217.0), 10: (60.0, 4658.0),
 }  # fmt: skip
+RECORDED_HERE: dict[str, str] = {}
 CUE = """
 import numpy as np, torch, cuequivariance as cue, cuequivariance_torch as cuet
 torch.set_num_threads(1)
@@ -55,6 +59,32 @@ run(x, y).block_until_ready()
 def turn():
     out = run(x, y).block_until_ready()
     return [list(out.shape), float((out**2).mean())]
+"""
+# The official functions, jitted and run once before they are timed. `sparsify` is their own switch: both settings are measured.
+OFFICIAL = """
+import os
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+folder, degree, way, code = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
+sys.path.insert(0, code)
+import numpy as np, jax, jax.numpy as jnp, e3nn_jax as e3nn
+from freedom.tensor_products import functional as official
+x, y = (e3nn.IrrepsArray(e3nn.s2_irreps(degree), jnp.asarray(np.load(f"{folder}/{n}.npy"))) for n in "xy")
+keep = e3nn.s2_irreps(2 * degree)
+ways = {
+    "grid": lambda a, b: official.gaunt_tensor_product_s2grid(a, b, filter_ir_out=keep, res_beta=2 * degree + 1, p_val1=1, p_val2=1,
+        res_alpha=2 * (2 * degree + 1), quadrature="gausslegendre", s2grid_fft=False),
+    "grid 100 x 99": lambda a, b: official.gaunt_tensor_product_s2grid(a, b, filter_ir_out=keep, res_beta=100, p_val1=1, p_val2=1,
+        res_alpha=99, quadrature="gausslegendre", s2grid_fft=False),
+    "Fourier": lambda a, b: official.gaunt_tensor_product_2D_fourier(a, b, filter_ir_out=keep, res_theta=300, res_phi=300,
+        convolution_type="direct"),
+    "Fourier, dense tables": lambda a, b: official.gaunt_tensor_product_2D_fourier(a, b, filter_ir_out=keep, res_theta=300, res_phi=300,
+        convolution_type="direct", sparsify=False),
+}
+run = jax.jit(ways[way])
+np.save(f"{folder}/z.npy", np.asarray(run(x, y).array))
+def turn():
+    return list(run(x, y).array.block_until_ready().shape)
 """
 
 
@@ -220,6 +250,41 @@ def others(degrees: list[int], batch: int) -> None:
                 milliseconds(timings["theirs"].median), ratio(timings, "theirs", "ours"))
 
 
+def official(degrees: list[int], batch: int) -> None:
+    """The authors' JAX functions in turn with ours, compilation left out; the largest difference of each degree's outputs, scaled alike."""
+    code = os.environ.get("PEER_PRICE_OF_FREEDOM")
+    if not code:
+        row("official JAX code: not here (set PEER_PRICE_OF_FREEDOM)")
+        for what, text in RECORDED_HERE.items():
+            row(f"  recorded 2026-11-26: {what}", text)
+        return
+    python = environment("price-of-freedom", ["numpy", "jax==0.10.2", "flax==0.12.8", "e3nn-jax==0.21.0"])
+    for degree in degrees:
+        x, y = (torch.randn(batch, (degree + 1) ** 2) for _ in range(2))
+        with tempfile.TemporaryDirectory() as folder:
+            np.save(Path(folder) / "x.npy", x.numpy())
+            np.save(Path(folder) / "y.npy", y.numpy())
+            for way in ("grid", "grid 100 x 99", "Fourier", "Fourier, dense tables"):
+                names = ["gaunt_grid"] if way.startswith("grid") else ["gaunt_fourier", "gaunt_fourier_fft"]
+                made = {n: make_product(n, natural(degree, 1), natural(degree, 1), normalization="integral") for n in names}
+                with peer(python, OFFICIAL, folder, str(degree), way, code) as turn:
+                    calls: dict[str, Callable[[], object]] = {"theirs": turn, **{n: call_of(tp, x, y) for n, tp in made.items()}}
+                    timings = side_by_side(calls, repeats=5)
+                gap = _gap(np.load(Path(folder) / "z.npy"), made[names[0]](x, y).numpy(), degree)
+                row(f"official {way}, L = {degree}, {batch:,} pairs", milliseconds(timings["theirs"].median), f"differs {gap:.0e}")
+                for n in names:
+                    row(f"  {n}", milliseconds(timings[n].median), ratio(timings, "theirs", n))
+
+
+def _gap(theirs: Any, ours: Any, degree: int) -> float:
+    """Largest difference relative to the largest value, degree by degree, each scaled by least squares."""
+    worst = 0.0
+    for l in range(2 * degree + 1):
+        a, b = theirs[:, l * l : (l + 1) ** 2], ours[:, l * l : (l + 1) ** 2]
+        worst = max(worst, float(np.abs(a * ((a * b).sum() / (a * a).sum()) - b).max() / np.abs(b).max()))
+    return worst
+
+
 def main(arguments: list[str]) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -239,6 +304,7 @@ def main(arguments: list[str]) -> None:
         growth(samples, {})
     layers(200 if quick else 1_000, quick)
     many_body(200)
+    official([1] if quick else [1, 2], batch)
     others(degrees[:2] if quick else [1, 2, 3, 4], batch)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from tests.conftest import require
@@ -10,7 +11,15 @@ require("e3nn")
 
 from e3nn import o3  # noqa: E402
 
-from workingpapers.papers.equivariant_products import FullyConnectedTP, ProductLayer, equivariance_error, fully_connected  # noqa: E402
+from workingpapers.papers.equivariant_products import (  # noqa: E402
+    FullyConnectedTP,
+    ProductLayer,
+    equivariance_error,
+    expressivity,
+    fully_connected,
+    interactability,
+    odd_share,
+)
 from workingpapers.papers.equivariant_products.fully_connected import ROUTES  # noqa: E402
 
 F64 = torch.float64
@@ -60,6 +69,13 @@ def test_the_plan_is_the_cheapest_of_single_kinds_at_least():
         assert all(layer.predicted_cost() <= fully_connected._predicted(layer.paths, [r] * len(layer.paths)) for r in ROUTES)
 
 
+def test_rated_like_the_products():
+    layer = FullyConnectedTP("2x0e + 2x1o", "2x0e + 2x1o", "1x0e + 1x1o + 1x1e + 1x2e", weights="external").double()
+    assert expressivity(layer) == 6
+    assert odd_share(layer) == 1
+    assert equivariance_error(layer, n=2) < 1e-12
+
+
 def test_derivatives_by_weights_given_from_outside():
     layer = FullyConnectedTP("2x0e + 2x1o", "1x0e + 1x1o", "2x0e + 1x1o", weights="external").double()
     w = torch.randn(layer.weight_numel, dtype=F64, requires_grad=True)
@@ -78,7 +94,8 @@ def test_leading_shapes_broadcast_and_no_rows_are_no_rows():
 def test_paths_may_be_left_out():
     everything = FullyConnectedTP("2x0e + 2x1o", "1x0e + 1x1o", "2x0e + 2x1o")
     some = FullyConnectedTP("2x0e + 2x1o", "1x0e + 1x1o", "2x0e + 2x1o", paths=[(0, 0, 0), (1, 0, 1)])
-    assert (everything.expressivity(), some.expressivity()) == (4, 2)
+    assert (expressivity(everything), expressivity(some)) == (4, 2)
+    assert {tuple(t) for t in np.argwhere(interactability(some)).tolist()} == {(0, 0, 0), (1, 0, 1)}
     y = torch.randn(3, 4)
     y[:, 0] = 0
     assert float(some(torch.randn(3, 8), y).detach().abs().max()) == 0  # only the scalar of y goes in

@@ -14,7 +14,7 @@ import torch
 from e3nn.o3 import Irreps
 from torch import Tensor, nn
 
-from ._base import Tables, blocks_of, chosen, irreps_of
+from ._base import Block, Tables, blocks_of, chosen, irreps_of
 from ._tables import Array, cg
 
 Paths = Collection[tuple[int, int, int]] | Mapping[tuple[int, int, int], float]
@@ -279,7 +279,7 @@ class FullyConnectedTP(Tables):
         return _joined([z.transpose(1, 2).reshape(rows, -1) for z in found if z is not None], 1)
 
     @staticmethod
-    def _pieces(t: Tensor, blocks: list[tuple[int, int, int]]) -> list[Tensor]:
+    def _pieces(t: Tensor, blocks: list[Block]) -> list[Tensor]:
         """Each block as `(rows, components, channels)`."""
         parts = t.split([mul * (2 * l + 1) for mul, l, _ in blocks], dim=1)
         return [part.view(len(t), mul, 2 * l + 1).transpose(1, 2) for part, (mul, l, _) in zip(parts, blocks)]
@@ -316,6 +316,21 @@ class FullyConnectedTP(Tables):
         return mixed
 
     # ------------------------------------------------------------ rating
+
+    @property
+    def blocks1(self) -> list[Block]:
+        """(channels, degree, parity) of each irrep of the first input."""
+        return self.blocks[0]
+
+    @property
+    def blocks2(self) -> list[Block]:
+        """The same of the second input."""
+        return self.blocks[1]
+
+    @property
+    def blocks_out(self) -> list[Block]:
+        """The same of the result."""
+        return self.blocks[2]
 
     def predicted_cost(self) -> float:
         """Nanoseconds of a row, as predicted when the way was chosen."""

@@ -16,13 +16,14 @@ from ._base import EquivariantProduct
 from ._signal import SignalProduct
 from ._tables import Array, random_rotation, rotations
 from .clebsch_gordan import ClebschGordanTP
+from .fully_connected import FullyConnectedTP
 from .mixed import MixedTP
 
 RANK_TOLERANCE = 1e-9
 POINTS = 3
 
 
-def expressivity(tp: EquivariantProduct, method: str = "jacobian", channels: int | None = None, seed: int = 0) -> int:
+def expressivity(tp: EquivariantProduct | FullyConnectedTP, method: str = "jacobian", channels: int | None = None, seed: int = 0) -> int:
     """Dimension of the set of bilinear equivariant maps, one copy of each irrep in and out, that a layer around `tp` reaches.
 
     The layer is: one copy of the inputs to `channels` copies by a linear map, the product channel by channel, a linear map to one copy.
@@ -45,6 +46,8 @@ def expressivity(tp: EquivariantProduct, method: str = "jacobian", channels: int
         raise ValueError(f"method is {method!r}: it must be 'jacobian'")
     if channels is not None and channels < 1:
         raise ValueError(f"channels is {channels}: 1 at least")
+    if isinstance(tp, FullyConnectedTP):
+        return tp.expressivity()
     if isinstance(tp, ClebschGordanTP):
         return len(tp.paths)  # every path has a coefficient of its own in the last linear map
     if isinstance(tp, MixedTP):
@@ -79,11 +82,12 @@ def _rank(tp: SignalProduct, channels: int, rng: np.random.Generator) -> int:
 
 def _weight(tp: Any, rows: int, generator: torch.Generator, dtype: torch.dtype) -> list[Tensor]:
     if getattr(tp, "weights", None) == "external":
-        return [torch.randn(rows, tp.weight_numel, generator=generator, dtype=dtype)]
+        shape = (tp.weight_numel,) if isinstance(tp, FullyConnectedTP) else (rows, tp.weight_numel)
+        return [torch.randn(*shape, generator=generator, dtype=dtype)]
     return []
 
 
-def interactability(tp: EquivariantProduct) -> npt.NDArray[np.bool_]:
+def interactability(tp: EquivariantProduct | FullyConnectedTP) -> npt.NDArray[np.bool_]:
     """Which degrees interact: `[l1, l2, l3]` is true where inputs of degrees l1 and l2 alone give an output of degree l3 that is not zero.
 
     Measured by running the product in double precision on random inputs, all others zero; parities are taken together.
@@ -103,7 +107,7 @@ def interactability(tp: EquivariantProduct) -> npt.NDArray[np.bool_]:
     for j, s in enumerate(tp.irreps_in2.slices()):
         ys[:, j, s] = y[s]
     with torch.no_grad():
-        z = tp(xs, ys, *(w.unflatten(0, (n1, n2)) for w in _weight(tp, n1 * n2, generator, torch.float64)))
+        z = tp(xs, ys, *(w if w.dim() == 1 else w.unflatten(0, (n1, n2)) for w in _weight(tp, n1 * n2, generator, torch.float64)))
     top1, top2, top3 = (max(l for _, l, _ in blocks) for blocks in (tp.blocks1, tp.blocks2, tp.blocks_out))
     out = np.zeros((top1 + 1, top2 + 1, top3 + 1), dtype=bool)
     for (_, l3, _), s in zip(tp.blocks_out, tp.irreps_out.slices()):
@@ -114,7 +118,7 @@ def interactability(tp: EquivariantProduct) -> npt.NDArray[np.bool_]:
     return out
 
 
-def odd_share(tp: EquivariantProduct) -> float:
+def odd_share(tp: EquivariantProduct | FullyConnectedTP) -> float:
     """Of the triples of degrees allowed by the triangle rule with an odd sum, within the product's degrees: how many interact."""
     found = interactability(tp)
     odd = [(a, b, c) for a, b, c in np.ndindex(*found.shape) if abs(a - b) <= c <= a + b and (a + b + c) % 2]
