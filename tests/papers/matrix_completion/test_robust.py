@@ -108,3 +108,27 @@ def test_the_variance_is_hubers():
     assert telling.mean() == pytest.approx(1)
     assert set(telling[np.abs(residuals) > delta]) == {0.0}
     assert huber_noise(np.array([5.0, -7.0]), 1e-3, np.empty(0), 0)[0] == np.inf
+
+
+def test_a_new_rows_bias_is_robust_too(wild):
+    _, entries = wild
+    model = RobustALSCompleter(2, loss="huber", fit_bias=True, reg=0.01, tol=1e-4, max_iter=200, random_state=0, n_jobs=1).fit(entries)
+    x = np.full((1, 50), np.nan)
+    x[0, :20] = 2 + np.random.default_rng(4).standard_normal(20)
+    x[0, 3] = -50
+    A, b = np.column_stack([model.V_, np.ones(50)])[:20], x[0, :20] - model.mean_ - model.column_bias_[:20]
+    wanted = minimize(lambda u: huber(model.huber_delta_, A @ u - b).sum() + 0.005 * u @ u, np.zeros(3), method="BFGS",
+                      options={"gtol": 1e-9}).x
+    np.testing.assert_allclose(model.predict(x)[0], model.mean_ + model.column_bias_ + model.V_ @ wanted[:2] + wanted[2], atol=1e-4)
+
+
+def test_single_precision_stays_single(wild):
+    made, (r, c, v, shape) = wild
+    model = RobustALSCompleter(2, loss="huber", tol=1e-3, random_state=0, n_jobs=1).fit((r, c, v.astype(np.float32), shape))
+    X = np.full((2, 50), np.nan, np.float32)
+    X[:, :30] = (made.U[:2] @ made.V.T)[:, :30]
+    X[0, 5] = 40
+    U, C = model.partial_rows(X, return_cov=True)
+    assert U.dtype == model.U_.dtype == np.float32
+    assert C.dtype == np.float64
+    np.testing.assert_allclose(U @ model.V_.T, made.U[:2] @ made.V.T, atol=0.3)

@@ -208,6 +208,29 @@ def test_exact_operations_are_those_of_the_textbook():
         assert float(exact_flops(np.array([float(m)]), k)[0]) == done
 
 
+def test_operations_of_the_least_norm_are_those_of_the_textbook():
+    """With fewer entries than unknowns: the m x m system of inner products, then back to k unknowns."""
+    rng = np.random.default_rng(0)
+    for m, k in ((3, 7), (8, 9)):
+        A, b = rng.standard_normal((m, k)), rng.standard_normal(m)
+        a = [[Counting(v) for v in row] for row in A]
+        zero, G = Counting(0), [[Counting(0)] * m for _ in range(m)]
+        Counting.done = 0
+        for i in range(m):
+            for j in range(i + 1):
+                for c in range(k):
+                    G[i][j] = G[i][j] + a[i][c] * a[j][c]
+        products = Counting.done
+        K = np.array([[G[max(i, j)][min(i, j)].x for j in range(m)] for i in range(m)])
+        solved = m * (m + 1) * (2 * m + 1) // 6 + 2 * m * m  # factorisation and two solves, counted above
+        dual, x, Counting.done = np.linalg.solve(K, b), [zero] * k, 0
+        for i in range(m):
+            for c in range(k):
+                x[c] = x[c] + a[i][c] * Counting(dual[i])
+        np.testing.assert_allclose([v.x for v in x], np.linalg.lstsq(A, b, rcond=None)[0])
+        assert float(exact_flops(np.array([float(m)]), k)[0]) == products + solved + Counting.done
+
+
 def test_operations_of_a_half_sweep_are_the_formulas():
     U, side = problem(60, 5, 4, 30)
     m = np.full(5, 30.0)
