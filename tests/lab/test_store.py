@@ -180,3 +180,17 @@ def test_what_a_json_column_is_given_comes_back(value: Any, around: str) -> None
     for broken in ("", "[1", "[1] 2", "nonsense"):
         with pytest.raises(json.JSONDecodeError):
             _from_json(broken)
+
+
+def test_idle_connections_let_go_of_pages_and_work_on(either: str) -> None:
+    store = Store()
+    with store.reading() as first, store.reading() as second:
+        assert [s.execute(text("SELECT count(*) FROM runs")).scalar() for s in (first, second)] == [0, 0]
+        store.shrink()  # none is idle
+    before = store.engine.pool.status()
+    store.shrink()
+    assert store.engine.pool.status() == before
+    with store.writing() as session, store.reading() as other:
+        store.shrink()
+        assert session.execute(text("SELECT count(*) FROM runs")).scalar() == other.execute(text("SELECT count(*) FROM runs")).scalar()
+    store.close()

@@ -22,7 +22,7 @@ from fastapi import FastAPI
 from workingpapers.lab import Settings
 
 from .app import create_app
-from .memory import give_back_now_and_then, keep_little
+from .memory import give_back_now_and_then, keep_little, settle
 from .people.signin import first_link
 from .settings import HubSettings
 from .site import Site
@@ -129,11 +129,12 @@ def serve(host: str = "127.0.0.1", port: int = 8400, *, warmup: bool = True, ope
         names = (*HubSettings().allowed(), f"[{host}]" if ":" in host else host) if hosts is None else hosts
         app = app or create_app(settings, hosts=names, warmup=warmup, local=is_loopback(host))
         address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+        settle()
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5, lifespan="on",
                                 proxy_headers=False)  # `Guard` believes configured proxies alone
         server = _Server(config, app.state.site)
         with contextlib.ExitStack() as workers:
-            workers.callback(give_back_now_and_then().set)
+            workers.callback(give_back_now_and_then(app.state.site.lab.store.shrink).set)
             for module in (CLAIMS, JOBS) if worker else ():
                 workers.enter_context(Worker(settings, module, address=address))
             print(f"Working Papers: {address}  (Ctrl-C ends it)", flush=True)

@@ -9,9 +9,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from workingpapers.hub.search import QueryError, Searcher
+from workingpapers.hub.search.conditions import allowed, condition, ids_of
+from workingpapers.hub.search.grammar import Part, parse
 from workingpapers.hub.search.words import fold
 from workingpapers.hub.tables import PaperAliasRow, PaperLinkRow, PaperRow
 from workingpapers.lab import Store
@@ -156,3 +158,29 @@ def test_folding_is_that_of_the_migration() -> None:
     assert len(letters) > 200
     assert all(fold(a) == b for a, b in letters)
     assert len(taken) == len(given)
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("question", [
+    "after:2024 after:2025 before:2027 before:2026-01-06 cat:cs", "clustering after:2025 after:2024 before:2026",
+    "cat:cs cat:cs cat:cs -cat:cs.CV",
+    "spectral cat:cs after:2024 OR has:code -images", "graph -cat:cs.LG -clustering", "spectral OR coins after:2020 before:2026 -tossing",
+    "after:2030 graph cat:cs", "-graph clustering -after:2026", '"spectral clustering" after:2024 title:scale'])
+def test_conditions_together_are_each_by_itself(words_only: Searcher, store: Store, question: str) -> None:
+    """Every part is asked for alone; sets are put together here."""
+    query = parse(question)
+    with store.reading() as session:
+        everything = set(session.scalars(select(PaperRow.id).where(PaperRow.hidden.is_(False))))
+
+        def met(part: Part) -> set[int]:
+            return set(session.scalars(ids_of(session, words_only.index, part)))
+
+        wanted = everything.copy()
+        for group in query.must:
+            wanted &= set().union(*map(met, group))
+        for part in query.never:
+            wanted -= met(part)
+        among = allowed(session, words_only.index, query)
+        kept = np.array(sorted(everything))
+        assert set(kept[among.keep(kept)].tolist()) == wanted
+        assert set(session.scalars(select(PaperRow.id).where(condition(session, words_only.index, query)))) == wanted

@@ -6,9 +6,7 @@ import datetime as dt
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
-
-from lxml import etree  # type: ignore[import-untyped, unused-ignore]
+from typing import TYPE_CHECKING, BinaryIO
 
 from . import identity
 from .categories import only_codes
@@ -16,6 +14,9 @@ from .problems import Problems, SourceError
 from .record import Link, Record, Version
 from .streams import iter_xml
 from .text import MAX_ABSTRACT, MAX_NAME, MAX_TITLE, Draft, unlatex
+
+if TYPE_CHECKING:
+    from lxml import etree  # type: ignore[import-untyped, unused-ignore]
 
 ATOM = "{http://www.w3.org/2005/Atom}"
 ARXIV = "{http://arxiv.org/schemas/atom}"
@@ -70,6 +71,8 @@ def _entry(entry: etree._Element, where: str, problems: Problems, fetched: dt.da
     categories = [c.get("term") for c in entry.iterfind(f"{ATOM}category")][:100]
     primary = entry.find(f"{ARXIV}primary_category")
     main = only_codes([primary.get("term")] if primary is not None else [])
+    from lxml import etree  # type: ignore[import-untyped, unused-ignore]
+
     payload = etree.tostring(entry, encoding="utf-8", with_tail=False)
     number = found.version or 1
     versions = [Version(number, updated if number > 1 else published or updated, title, abstract)]

@@ -18,8 +18,6 @@ from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rapidfuzz import fuzz
-
 from . import identity
 from .merging import Paper, merge, newest_rows
 from .record import Record
@@ -122,6 +120,8 @@ def alike(papers: Iterable[Paper], known: Iterable[Paper] = ()) -> list[Doubt]:
     Two arXiv ids settle that a pair is two. Cost: pairs of one first author.
     """
     papers = list(papers)
+    from rapidfuzz import fuzz  # here, since a site that takes nothing in needs none of it
+
     by_author: dict[str, list[Paper]] = defaultdict(list)
     for paper in (*papers, *known):
         by_author[paper.first_author_key].append(paper)

@@ -7,9 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import BinaryIO
-
-from lxml import etree  # type: ignore[import-untyped, unused-ignore]
+from typing import TYPE_CHECKING, BinaryIO
 
 from . import identity
 from .categories import category_code, only_codes
@@ -17,6 +15,9 @@ from .problems import Problems, SourceError
 from .record import Record
 from .streams import iter_xml
 from .text import MAX_ABSTRACT, MAX_NAME, MAX_TITLE, Draft, given_first, unique, unlatex
+
+if TYPE_CHECKING:
+    from lxml import etree  # type: ignore[import-untyped, unused-ignore]
 
 OAI = "{http://www.openarchives.org/OAI/2.0/}"
 DC = "{http://purl.org/dc/elements/1.1/}"
@@ -75,6 +76,8 @@ def _record(element: etree._Element, where: str, problems: Problems) -> Record |
     if header is None or found is None:
         problems.add(where, f"no arXiv identifier in its header: {identifier[:80]!r}")
         return None
+    from lxml import etree  # type: ignore[import-untyped, unused-ignore]
+
     payload = etree.tostring(element, encoding="utf-8", with_tail=False)
     frame = Record(
         source="oai",

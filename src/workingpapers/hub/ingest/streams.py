@@ -11,11 +11,12 @@ import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
-
-from lxml import etree  # type: ignore[import-untyped, unused-ignore]
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .problems import Problems, SourceError
+
+if TYPE_CHECKING:
+    from lxml import etree  # type: ignore[import-untyped, unused-ignore]
 
 CHUNK = 1 << 16
 MAX_RECORD = 4 << 20  # bytes of one record; the largest real one, 3,303 authors, has 0.1 MB
@@ -249,6 +250,8 @@ def iter_xml(stream: BinaryIO, tags: tuple[str, ...], max_record: int = MAX_RECO
     Raises:
         SourceError: malformed, too deep, a document type, or a record beyond `max_record` bytes.
     """
+    from lxml import etree  # type: ignore[import-untyped, unused-ignore]
+
     parser = etree.XMLPullParser(events=("end",), tag=tags, resolve_entities=False, no_network=True, load_dtd=False,
                                  huge_tree=False, remove_comments=True, remove_pis=True, encoding="utf-8")  # fmt: skip
     since = 0

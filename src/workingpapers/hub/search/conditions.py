@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,12 +50,40 @@ def allowed(session: Session, index: WordIndex, query: Query, besides: ColumnEle
             return index.papers(session, part).papers
         return ids(ids_of(session, index, part))
 
+    def both(only: Ids | None, meet: Ids) -> Ids:
+        return np.unique(meet) if only is None else only[np.isin(only, meet)]
+
+    span, groups = _one_span(dict.fromkeys(query.must))
     only: Ids | None = None if besides is None else np.unique(ids(select(PaperRow.id).where(besides)))
-    for group in query.must:
-        meet = np.unique(np.concatenate([of(part) for part in group]))
-        only = meet if only is None else np.intersect1d(only, meet, assume_unique=True)
-    never = [ids(select(PaperRow.id).where(PaperRow.hidden))] + [of(part) for part in query.never]
-    return Allowed(only, np.unique(np.concatenate(never)))
+    if span:
+        only = both(only, ids(select(PaperRow.id).where(*map(_on_days, span))))
+    for group in groups:
+        if only is not None and not len(only):
+            break
+        only = both(only, of(group[0]) if len(group) == 1 else np.concatenate([of(part) for part in group]))
+    hidden = ids(select(PaperRow.id).where(PaperRow.hidden))
+    if only is None:
+        return Allowed(None, np.unique(np.concatenate([hidden, *(of(part) for part in query.never)])))
+    only = only[~np.isin(only, hidden)]
+    for part in query.never:
+        if not len(only):
+            break
+        only = only[~np.isin(only, of(part))]
+    return Allowed(only)
+
+
+def _one_span(groups: Iterable[tuple[Part, ...]]) -> tuple[list[Fact], list[tuple[Part, ...]]]:
+    """Of days that must all be met only the latest `after` and the earliest `before` say anything; and the other groups."""
+    days: dict[str, Fact] = {}
+    others = []
+    for group in groups:
+        part = group[0]
+        if len(group) > 1 or not isinstance(part, Fact) or part.day is None:
+            others.append(group)
+        elif (known := days.get(part.field)) is None or known.day is None or (
+                part.day > known.day if part.field == "after" else part.day < known.day):
+            days[part.field] = part
+    return list(days.values()), others
 
 
 def condition(session: Session, index: WordIndex, query: Query, besides: ColumnElement[bool] | None = None) -> ColumnElement[bool]:
@@ -62,8 +91,10 @@ def condition(session: Session, index: WordIndex, query: Query, besides: ColumnE
     def meets(part: Part) -> ColumnElement[bool]:
         return PaperRow.id.in_(ids_of(session, index, part))
 
-    groups = [or_(*map(meets, group)) for group in query.must]
-    return and_(PaperRow.hidden.is_(False), *([] if besides is None else [besides]), *groups, *(not_(meets(p)) for p in query.never))
+    span, others = _one_span(dict.fromkeys(query.must))
+    groups = [or_(*map(meets, group)) for group in others]
+    return and_(PaperRow.hidden.is_(False), *([] if besides is None else [besides]), *map(_on_days, span), *groups,
+                *(not_(meets(p)) for p in query.never))
 
 
 def ids_of(session: Session, index: WordIndex, part: Part) -> Select[int]:
@@ -93,17 +124,18 @@ def _id(_: Session, part: Fact) -> Select[int]:
     return select(PaperRow.id).where(or_(PaperRow.public_id.in_(names), PaperRow.arxiv_id.in_(names), PaperRow.id.in_(of_alias)))
 
 
-def _after(_: Session, part: Fact) -> Select[int]:
+def _on_days(part: Fact) -> ColumnElement[bool]:
     """By the day of the first version; where only the day of listing is known, by that."""
-    day = part.day or dt.date.min
     first, listed = PaperRow.published_on, PaperRow.listed_on
-    return select(PaperRow.id).where(or_(first >= day, and_(first.is_(None), listed >= day)))
-
-
-def _before(_: Session, part: Fact) -> Select[int]:
+    if part.field == "after":
+        day = part.day or dt.date.min
+        return or_(first >= day, and_(first.is_(None), listed >= day))
     day = part.day or dt.date.max
-    first, listed = PaperRow.published_on, PaperRow.listed_on
-    return select(PaperRow.id).where(or_(first < day, and_(first.is_(None), listed < day)))
+    return or_(first < day, and_(first.is_(None), listed < day))
+
+
+def _days(_: Session, part: Fact) -> Select[int]:
+    return select(PaperRow.id).where(_on_days(part))
 
 
 def _has(_: Session, part: Fact) -> Select[int]:
@@ -122,4 +154,4 @@ def _verdict(session: Session, part: Fact) -> Select[int]:
     return select(PaperRow.id).where(PaperRow.slug.in_(slugs) if slugs else false())
 
 
-_FACTS = {"cat": _category, "id": _id, "after": _after, "before": _before, "has": _has, "slug": _slug, "verdict": _verdict}
+_FACTS = {"cat": _category, "id": _id, "after": _days, "before": _days, "has": _has, "slug": _slug, "verdict": _verdict}
