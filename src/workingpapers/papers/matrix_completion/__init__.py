@@ -32,8 +32,8 @@ True
 What to expect: on a CPU exact updates are as fast up to ranks of about 15; approximate ones above, by a factor that grows with the rank.
 `solver="auto"` chooses. The sketch of every problem pays in operations where problems have many more entries than 8 k and see rows of the
 other factor that are far from random ones. Without `reg`, rows with fewer entries than the rank are underdetermined: on ratings, set it.
-On sparse ratings it predicts better than imputers of tables, in a hundredth of their time; on tables with many rows and tens of columns
-scikit-learn's IterativeImputer with a strong ridge is about as fast and predicts better (`benchmarks/matrix_completion.py`).
+On made ratings with 6 % seen it predicts better than imputers of tables, in a fiftieth of their time or less. On digits, 64 columns half
+seen, scikit-learn's KNNImputer and IterativeImputer with a strong ridge predict better, in one to five times the time.
 """
 
 from ._alternate import Sweep, incoherence, subspace_distance
