@@ -33,9 +33,9 @@ OURS = ("cgtp", "cgtp_fused", "gaunt_grid", "gaunt_grid_fft", "gaunt_fourier", "
 RECORDED_MS = {  # of the official JAX code on its authors' CPU, 10,000 pairs: grid, Fourier direct
     1: (2.3, 11.0), 4: (5.1, 217.0), 10: (60.0, 4658.0),
 }  # fmt: skip
-RECORDED_HERE = {  # theirs at a7dbecc / ours, milliseconds for 10,000 pairs in turn on one busy core, and the ratio with its interval
+RECORDED_HERE = {  # theirs at a7dbecc, its faster setting, then ours; 10,000 pairs in turn on one busy core; ratio with its interval
     "grid, L = 1": "11 / 1.2 ms, 9.8 x [2.5, 39]", "grid, L = 2": "12.8 / 4.35 ms, 3.3 x [1.1, 10]",
-    "Fourier direct, L = 2": "1470 / 6.8 ms, 186 x [68, 505]", "Fourier by FFT, L = 2": "1470 / 90 ms, 15.7 x [13, 19]",
+    "Fourier direct, L = 2": "429 / 2.98 ms, 161 x [135, 193]", "Fourier by FFT, L = 2": "429 / 23.5 ms, 16.4 x [12, 23]",
     "Fourier direct, L = 1": "328 / 1.24 ms, 199 x [83, 474]", "Fourier by FFT, L = 1": "328 / 55 ms, 5.7 x [4.4, 7.3]",
 }  # fmt: skip
 CUE = """
