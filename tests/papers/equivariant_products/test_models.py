@@ -89,6 +89,7 @@ def test_harmonics_of_edges_are_exact():
 # ---------------------------------------------------------------- mirror images
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("product", ["cgtp", "vector", "matrix", "mixed", "gaunt_grid"])
 def test_who_tells_mirror_images_apart(product):
     _, shapes = tetris()
@@ -238,6 +239,7 @@ def test_mirror_images_learn_different_energies_only_if_asked_for(chiral):
         torch.testing.assert_close(found.energy[0], found.energy[1], atol=1e-10, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_training_on_forces_reaches_every_weight_by_second_derivatives():
     """Gradient of a loss of forces by each weight against finite differences of that loss."""
     for product, options in (("gaunt_grid", {"powers": "products"}), ("gaunt_grid", {"powers": "grid"}), ("cgtp", {}), ("mixed", {})):
@@ -367,6 +369,7 @@ def test_errors_of_models(call, message):
 # ---------------------------------------------------------------- bench and advice
 
 
+@pytest.mark.slow
 def test_bench_and_recommendation():
     table = bench(["cgtp", "gaunt_grid"], L=[1, 2], batch=20, repeats=3)
     assert list(table["paths"]) == [6, 5, 19, 9]

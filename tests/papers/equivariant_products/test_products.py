@@ -236,6 +236,7 @@ def test_table_of_interactability():
     assert odd_share(VectorSignalTP(signal(3), signal(3))) == 1
 
 
+@pytest.mark.slow
 def test_jacobian_rank_is_that_of_the_layer_itself():
     """The rank counted by autograd through the module's own forward, on two copies mixed by hand."""
     product, channels = GauntTP(signal(2), signal(2), weights="external").double(), 2

@@ -46,6 +46,7 @@ def test_problems_are_as_published() -> None:
     np.testing.assert_array_equal(qp.u0, np.full(8, 0.25))
 
 
+@pytest.mark.slow
 def test_a_missed_target_counts_with_the_whole_budget() -> None:
     given = attempt(claims.matrix_game, claims.PLAIN, problems.PolicemanBurglar(10))
     assert given["missed"] == 1.0
@@ -66,6 +67,7 @@ def test_every_arm_is_tuned_over_the_same_factors(monkeypatch: pytest.MonkeyPatc
     assert len({tuple(f) for f in seen.values()}) == 1
 
 
+@pytest.mark.slow
 def test_recomputation_sees_a_wrong_residual() -> None:
     problem = problems.PolicemanBurglar(8).load(np.random.default_rng(1))
     found = claims.solve(problem.F, problem.u0, problem.G, "vr_halpern_pp", tol=1e-2, seed=0)

@@ -89,6 +89,7 @@ def test_full_is_the_mean_of_the_terms_and_a_batch_their_sum(name: str) -> None:
     np.testing.assert_allclose(F.batch_diff(idx, u, v), F.batch(idx, u) - F.batch(idx, v), atol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in OPERATORS if n != "sets"])
 def test_compiled_terms_are_those_of_python(name: str) -> None:
     F, rng = OPERATORS[name], np.random.default_rng(2)

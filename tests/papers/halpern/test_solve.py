@@ -62,6 +62,7 @@ def test_an_independent_counter_agrees(method: str, tol: float) -> None:
     assert found.n_full + found.n_extra / F.n == F.n_full
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_the_residual_can_be_recomputed(method: str) -> None:
     F = game()
@@ -104,6 +105,7 @@ def test_every_term_every_time_is_deterministic_halpern_bit_for_bit() -> None:
             assert found.history.residual.tolist() == wanted
 
 
+@pytest.mark.slow
 def test_page_estimate_is_exact_with_every_term_and_right_on_average() -> None:
     F, rng = regression(12, 4), np.random.default_rng(4)
     u, v, at_v = rng.standard_normal(4), rng.standard_normal(4), F.full(np.zeros(4))
@@ -162,6 +164,7 @@ def test_every_method_but_the_control_reaches_the_exact_solution(method: str) ->
         assert np.linalg.norm(found.u - exact) < 1e-3 / np.linalg.eigvalsh(F.X.T @ F.X / F.n)[0]
 
 
+@pytest.mark.slow
 def test_robust_regression_is_the_linear_program_of_least_absolute_deviations() -> None:
     rng = np.random.default_rng(9)
     X, w = rng.standard_normal((30, 2)), np.array([1.0, -2.0])

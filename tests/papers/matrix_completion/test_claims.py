@@ -35,6 +35,7 @@ def test_every_claim_of_the_toml_is_there() -> None:
         assert all(part.seeds[scale] >= 3 for part in claim.parts for scale in claim.scales)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arm", ["sketch of each", "shared basis", "exact"])
 def test_recovery_is_told_from_its_absence(arm: str) -> None:
     enough, short = claims.Sampled(80, 2, 5), claims.Sampled(80, 2, 1)

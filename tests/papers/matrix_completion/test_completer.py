@@ -30,6 +30,7 @@ def small():
     return simulate(60, 40, 3, 1_200, rng=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["auto", "cholesky", "cg", "cg_orth", "sketch", "lsqr"])
 def test_noiseless_matrices_are_recovered(solver):
     made = simulate(500, 500, 5, 4 * 5 * (500 + 500 - 5), rng=0)
@@ -65,6 +66,7 @@ def test_user_data_is_left_alone(small):
     np.testing.assert_array_equal(X, kept)
 
 
+@pytest.mark.slow
 def test_scikit_learns_checks():
     reasons = {
         "check_sample_weights_shape": "weights of the shape of X are one weight an entry here",
@@ -131,6 +133,7 @@ def test_columns_stream_in(small):
         model.partial_columns(seen[:5])
 
 
+@pytest.mark.slow
 def test_biases_are_found():
     rng = np.random.default_rng(0)
     rows, cols = np.divmod(np.sort(rng.choice(100 * 80, 3_000, replace=False)), 80)
@@ -317,6 +320,7 @@ def test_gaps_warn_or_raise():
         RobustALSCompleter(2, random_state=0).fit(Y)
 
 
+@pytest.mark.slow
 def test_prediction_out_of_reach_is_refused(small):
     model = RobustALSCompleter(3, **EXACT).fit(small.triplets)
     for rows, cols in (([60], [0]), ([0], [40]), ([-1], [0]), ([0.5], [0]), ([0, 1], [0])):

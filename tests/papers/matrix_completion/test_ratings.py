@@ -74,6 +74,7 @@ def test_errors_name_the_argument():
         RatingsRegressor(1).fit(np.array([[1, 1], [1, 1], [2, 2]]), [1.0, 2.0, 3.0])
 
 
+@pytest.mark.slow
 def test_the_rank_curve_finds_the_rank_and_draws_it():
     made = simulate(100, 80, 4, 4_000, noise=0.1, rng=0)
     curve = rank_curve(made.triplets, [1, 2, 4, 6, 9], RobustALSCompleter(reg=1e-3), splits=3)
