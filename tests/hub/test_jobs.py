@@ -99,6 +99,7 @@ def test_later_counts_as_no_failure(store: Store, done: list[int]) -> None:
     assert not run_one(store)
 
 
+@pytest.mark.slow
 def test_what_a_dead_worker_held_is_taken_over(store: Store, done: list[int]) -> None:
     put(store, 7)
     code = ("from workingpapers.hub import jobs; from workingpapers.lab import Store; import os, signal\n"

@@ -85,6 +85,7 @@ def test_a_change_by_another_program_is_seen(client: TestClient, lab: Lab, lante
     other.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["/", "/papers?task=tossing+coins", "/claims", "/tasks", "/leaderboards"])
 def test_verdicts_and_runs_are_seen_at_once(client: TestClient, add_run: Callable[..., str], lab: Lab, page: str) -> None:
     seen = {without_token(client.get(page).text)}

@@ -60,6 +60,7 @@ class Follower:
         return not self._thread.is_alive()
 
 
+@pytest.mark.slow
 def test_events_arrive_by_notification(lab: Lab, add_run: Callable[..., str], add_event: Any, seldom: None) -> None:
     app = create_app(lab=lab)
     with serving(app) as address:
@@ -91,6 +92,7 @@ def test_the_place_in_the_queue_is_told_when_another_run_moves(lab: Lab, add_run
         wait_for(lambda: follower.kinds == ["queue", "queue"], 20)
 
 
+@pytest.mark.slow
 def test_a_broken_connection_is_made_again_and_nothing_is_lost(lab: Lab, add_run: Callable[..., str], add_event: Any, seldom: None) -> None:
     app = create_app(lab=lab)
     with serving(app) as address:

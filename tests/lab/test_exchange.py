@@ -61,6 +61,7 @@ def test_export_and_import_into_an_empty_home_give_an_equal_document(toy: Any, t
     assert fresh["reused_trials"] == 0, "nor is any trial of it reused"
 
 
+@pytest.mark.slow
 def test_an_imported_run_is_not_resumed(toy: Any, tmp_path: Path) -> None:
     there, document = exported(toy, tmp_path)
     document["runs"][0]["trial_rows"][0]["state"] = "failed"
@@ -69,6 +70,7 @@ def test_an_imported_run_is_not_resumed(toy: Any, tmp_path: Path) -> None:
         there.resume(run_id)
 
 
+@pytest.mark.slow
 def test_export_without_trials_is_what_papers_ship(toy: Any) -> None:
     lab = toy.lab()
     batch = lab.run("toy", seeds=3)
@@ -167,6 +169,7 @@ def test_a_hostile_document_is_one_clear_error(toy: Any, sound: dict[str, Any], 
     assert stored(lab) == [], "nothing of it is taken"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [
     "", "{", "[]", "3", "null", b"\xff\xfe", "[" * 100_000, '{"format": "workingpapers-runs", "version": 1, "runs": [' + "[" * 5_000,
     "9" * 10_000, '{"format": 1e999}', '{"format": NaN}', '{"a":' * 3_000 + "1" + "}" * 3_000])

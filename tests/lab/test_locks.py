@@ -54,6 +54,7 @@ def test_untimed_trials_share_and_a_timed_one_is_alone():
     late.end()
 
 
+@pytest.mark.slow
 def test_those_who_share_do_not_starve_the_one_who_waits():
     first = Holder(alone=False)
     assert first.has.wait(10)

@@ -188,6 +188,7 @@ def test_call_gives_answers_or_raises(server: TrialServer, toy: Any) -> None:
     assert missing.value.missing == "not_there"
 
 
+@pytest.mark.slow
 def test_leaving_kills_what_runs(server: TrialServer, toy: Any, wait_for: Callable[..., Any], gone: Callable[[int], bool]) -> None:
     running = server.begin("k", job(toy, "sleep"), None, None)
     other = server.begin("s", job(toy, "starts_session"), None, None)

@@ -234,6 +234,7 @@ holder = SimpleNamespace(made=made)
     assert (document["verdict"], document["is_yours"], document["state"]) == ("fails", True, "done")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "said"), [("my_own_data:nothing", "no attribute 'nothing'"), ("my_own_data:number", "has no load"),
                                             ("my_own_data.sub:x", "No module named")])
 def test_own_points_that_are_none(toy: Any, name: str, said: str) -> None:
@@ -243,6 +244,7 @@ def test_own_points_that_are_none(toy: Any, name: str, said: str) -> None:
     assert said in document["reason"]
 
 
+@pytest.mark.slow
 def test_a_run_on_objects_is_resumed_where_they_are(toy: Any) -> None:
     from workingpapers.lab import LabError
 

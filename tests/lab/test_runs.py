@@ -87,6 +87,7 @@ def test_a_run_from_plan_to_plots(toy: Any, drawn: None) -> None:
     assert row.environment["packages"].keys() >= {"altair"}
 
 
+@pytest.mark.slow
 def test_pairs_share_their_luck_across_processes(toy: Any) -> None:
     toy.write('''
     @claim("beats", arms={"new": method(float), "old": control(float)}, points=[N(100)], seeds=4,
@@ -98,6 +99,7 @@ def test_pairs_share_their_luck_across_processes(toy: Any) -> None:
     assert (check["verdict"], check["estimate"], check["interval"]) == ("holds", 0.0, [0.0, 0.0])
 
 
+@pytest.mark.slow
 def test_a_failed_trial_is_recorded_and_the_run_goes_on(toy: Any) -> None:
     toy.write('''
     @claim("beats", arms={"new": method(float), "old": control(float)}, points=[N(9)], seeds=5, rule=all_of(
@@ -122,6 +124,7 @@ def test_a_failed_trial_is_recorded_and_the_run_goes_on(toy: Any) -> None:
     assert "in beats" in failed.traceback
 
 
+@pytest.mark.slow
 def test_when_every_trial_fails_the_verdict_is_open(toy: Any) -> None:
     """Nothing was measured, so the direction of no metric could be looked up from measurements."""
     toy.write('''
@@ -145,6 +148,7 @@ def test_breaking_the_method_changes_the_verdict(toy: Any, arm: str, verdict: st
 # ------------------------------------------------------------ untested
 
 
+@pytest.mark.slow
 def test_untested_by_prepare_with_its_reason(toy: Any) -> None:
     toy.write('''
     class Costly(N):
@@ -162,6 +166,7 @@ def test_untested_by_prepare_with_its_reason(toy: Any) -> None:
     assert toy.attempts() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["module", "trial", "prepare"])
 def test_untested_by_a_missing_package(toy: Any, where: str) -> None:
     lines = {w: "import no_such_package.deep" if w == where else "pass" for w in ("module", "trial", "prepare")}
@@ -183,6 +188,7 @@ def beats(trial):
     assert document["failed_trials"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["workingpapers.no_such_part", "{own}.toy.no_such_module"])
 def test_a_module_of_its_own_that_is_missing_is_a_mistake(toy: Any, module: str) -> None:
     toy.write(f"import {module.format(own=toy.package)}")
@@ -219,6 +225,7 @@ def test_an_untested_run_is_tried_again_by_resume(toy: Any) -> None:
 # ------------------------------------------------------------ what goes wrong around the trials
 
 
+@pytest.mark.slow
 def test_a_rule_without_a_direction_fails_before_any_trial(toy: Any) -> None:
     toy.write('''
     @claim("beats", arms={"new": method(float), "old": control(float)}, points=[N(9)], seeds=3,
@@ -233,6 +240,7 @@ def test_a_rule_without_a_direction_fails_before_any_trial(toy: Any) -> None:
     assert toy.attempts() == []
 
 
+@pytest.mark.slow
 def test_a_broken_note_or_plot_leaves_the_verdict(toy: Any, drawn: None) -> None:
     toy.write('''
     @claim("beats", arms={"new": method(float)}, points=[N(9)], seeds=3, rule=value("error", "new") < 2)
@@ -266,6 +274,7 @@ def test_a_broken_note_or_plot_leaves_the_verdict(toy: Any, drawn: None) -> None
     assert len(warnings) == 4
 
 
+@pytest.mark.slow
 def test_the_driver_stores_a_repeated_report_once(toy: Any) -> None:
     from workingpapers.lab._runner import Runner
 
@@ -280,6 +289,7 @@ def test_the_driver_stores_a_repeated_report_once(toy: Any) -> None:
     assert [m.value for m in kept] == [before]
 
 
+@pytest.mark.slow
 def test_a_trial_that_gives_a_metric_twice_fails_alone(toy: Any) -> None:
     toy.write('''
     @claim("beats", arms={"new": method(float)}, points=[N(9)], seeds=4, rule=value("error", "new") < 2)
@@ -378,6 +388,7 @@ def test_settings_come_from_the_environment(toy: Any, monkeypatch: pytest.Monkey
     assert (lab.store.settings.home / "workingpapers.sqlite3").exists()
 
 
+@pytest.mark.slow
 def test_trials_of_a_run_are_unique(toy: Any) -> None:
     from sqlalchemy.exc import IntegrityError
 

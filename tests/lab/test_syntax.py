@@ -32,6 +32,7 @@ def hurried() -> Iterator[None]:
     sys.setswitchinterval(interval)
 
 
+@pytest.mark.slow
 def test_threads_parse_at_once(hurried: None, tmp_path: Path) -> None:
     path = tmp_path / "deep.py"
     line = "x = [f(a + (b * (c - 7)), [d, (e, {1: (2, [3])})]) for f in y if (lambda z: (z, [z]))(1)]"

@@ -67,6 +67,7 @@ def test_parts_of_pages(person, paper):
     assert (refused.status_code, refused.headers["hx-retarget"]) == (404, "#notice")
 
 
+@pytest.mark.slow
 def test_tags_count_once_in_the_trend(person, paper, lab):
     ada = person("reader")
     for name in ("saved", "a", "b", "A "):

@@ -161,6 +161,7 @@ def test_logs_hold_no_secret(person, mails, lab, token_of, caplog, monkeypatch):
         assert hidden not in text
 
 
+@pytest.mark.slow
 def test_signing_in_again_ends_the_sign_in_before(person, mails, lab):
     ada = person()
     ada.post(asked(ada, mails))

@@ -65,6 +65,7 @@ def test_summaries_in_rss_are_text_even_where_readers_take_html(client: Any, lan
     assert "&lt;script&gt;" in entry.summary
 
 
+@pytest.mark.slow
 def test_a_repeated_request_is_304_until_a_fact_changes(client: Any, lab: Any, lanterns: Record) -> None:
     first = client.get("/feed.atom")
     tag, date = first.headers["etag"], first.headers["last-modified"]

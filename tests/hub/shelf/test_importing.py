@@ -131,6 +131,7 @@ def test_wrong_usage_is_one_line_and_code_2(tmp_path: Path, words: list[str]) ->
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_bundled_papers_are_synced_once(store: Store) -> None:
     from workingpapers.papers import load_catalogue
 

@@ -128,6 +128,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Store
     return Store(settings)
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(records(), max_size=9), st.randoms(use_true_random=False), st.integers(1, 4))
 def test_any_order_and_any_batches_give_the_rows_of_all_at_once(

@@ -214,6 +214,7 @@ def test_forces_are_minus_the_derivative_of_the_energy(product):
         assert float(forces[atom, axis]) == pytest.approx(-(energies[1] - energies[0]) / 2e-5, rel=1e-5, abs=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chiral", [False, True])
 def test_mirror_images_learn_different_energies_only_if_asked_for(chiral):
     """Energies 1 and -1 for the two chiral tetris shapes: pseudoscalars of odd paths learn them, and without them nothing does."""

@@ -36,6 +36,7 @@ def test_the_bound_holds(tol):
         assert np.linalg.norm(found.x - np.linalg.lstsq(A, b, rcond=None)[0]) <= found.forward_error_bound
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sketch", SKETCHES)
 def test_sketches_of_eight_times_the_rank_distort_by_a_half_at_most(sketch):
     """Singular values of S Q within [1/2, 3/2], so those of A R^-1 within [2/3, 2].

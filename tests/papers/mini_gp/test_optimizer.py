@@ -334,6 +334,7 @@ def test_sequential_methods_refuse_what_they_do_not_have() -> None:
         GPUCB(ARMS, C2=2.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("acquisition", ["ucb", "ei", "ts"])
 def test_it_finds_the_top_of_a_box(acquisition: Any) -> None:
     rng = np.random.default_rng(0)

@@ -92,6 +92,7 @@ def test_a_search_tunes_both_phases():
     assert np.allclose(search.predict(x), by_hand.predict(phase_one.transform(x)))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize(
     "pretrainer",

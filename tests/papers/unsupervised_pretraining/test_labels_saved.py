@@ -93,6 +93,7 @@ def test_interval_holds_the_truth_in_most_tables():
     assert held >= 16
 
 
+@pytest.mark.slow
 def test_classes_scorers_splitters_and_side_by_side_splits():
     problem = MixtureProblem(d=10, n_components=4, separation=4.0, seed=0)
     x, y = problem.labelled(150)

@@ -47,6 +47,7 @@ def _by_transformers(texts: list[str]) -> np.ndarray:
     return np.stack(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.needs("transformers")
 def test_vectors_are_those_of_transformers(torch_model: Embedder) -> None:
     np.testing.assert_allclose(torch_model.encode(TEXTS), _by_transformers(TEXTS), atol=2e-6)

@@ -17,6 +17,7 @@ import timm  # noqa: E402
 from timm.models.swiftformer import SwiftFormer  # noqa: E402
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", CHECKS)
 def test_a_model_of_timm_passes(check: str) -> None:
     CHECKS[check]("swiftformer_xs", 224)
