@@ -37,6 +37,7 @@ class LightMiniLM(OnnxMiniLM):
 
         super(OnnxMiniLM, self).__init__(max_length, batch)  # its own constructor would load the network as it is
         options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # a question is short: more threads spend their time on waiting for each other
         options.enable_cpu_mem_arena = False  # it would keep for good what questions at once have ever taken
         with tempfile.NamedTemporaryFile(suffix=".onnx") as file:  # of bytes ONNX Runtime keeps a copy
             file.write(rows_first(source.read_bytes()))

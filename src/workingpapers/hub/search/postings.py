@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-MOST_BYTES = 12 << 20
+MOST_BYTES = 8 << 20
 WEIGHTS = {"title": 10, "abstract": 1, "authors": 5, "plain_summary": 1}
 """How much a word counts in each column, in their order."""
 
