@@ -111,11 +111,12 @@ def test_filter_narrows_without_reload_and_without_scripts(open_page):
     assert page.locator("article").count() == 2
     page.fill("#q", "hostile")
     wait_for(lambda: page.locator("article").count() == 1)
-    assert "q=hostile" in page.url
+    wait_for(lambda: "q=hostile" in page.url)
     page.go_back()
     plain = open_page("/", scripts=False)
     plain.fill("#q", "hostile")
-    plain.click("form.filter button")
+    with plain.expect_navigation():
+        plain.click("form.filter button")
     assert plain.locator("article").count() == 1
 
 
@@ -144,7 +145,7 @@ def test_run_without_reload(open_page, working):
     wait_for(moved)
     panel.locator(".finding.here .verdict").wait_for(timeout=PATIENCE)
     assert page.evaluate("window.stayed")
-    assert panel.locator("progress").count() == 0
+    wait_for(lambda: panel.locator("progress").count() == 0)
     assert INTERVAL.search(panel.locator(".finding.here").inner_text())
     assert panel.locator(".finding.here svg.ruler .interval").count() == 1
 
@@ -167,7 +168,8 @@ def test_run_page_fills_itself(open_page, working):
 def test_run_with_scripts_off(open_page, working):
     """The page comes again by itself, with progress, then with verdict, interval and plot."""
     page = open_page("/papers/coin", scripts=False)
-    page.locator("#panel-claim-coin-slow button").first.click()
+    with page.expect_navigation():
+        page.locator("#panel-claim-coin-slow button").first.click()
     assert "/runs/" in page.url
     assert page.locator("progress").count() == 1
     page.locator(".outcome .word .verdict").wait_for(timeout=PATIENCE)
@@ -201,7 +203,7 @@ def test_keyboard_reaches_the_content_first(open_page, history):
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "main"
+    wait_for(lambda: page.evaluate("document.activeElement.id") == "main")
     seen = set()
     for _ in range(200):
         page.keyboard.press("Tab")

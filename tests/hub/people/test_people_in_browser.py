@@ -110,7 +110,7 @@ def test_stored_attacks_do_nothing_in_a_browser(visit, site, lab):
     for text in ATTACKS[:8]:
         say(page, text)
     page.reload()
-    assert page.locator(".said").count() == 8
+    wait_for(lambda: page.locator(".said").count() == 8)
     assert page.evaluate("window.hacked") is None
 
 
@@ -125,10 +125,12 @@ def test_vote_and_save_without_reload_and_without_scripts(visit):
     assert page.evaluate("document.activeElement.dataset.act") == "save"  # the focus stays where it was
     plain = visit("/papers/2403.01000", scripts=False)
     assert plain.locator("[data-act=vote]").first.get_attribute("aria-pressed") == "true"
-    plain.locator("[data-act=vote]").first.click()
+    with plain.expect_navigation():
+        plain.locator("[data-act=vote]").first.click()
     assert plain.locator("[data-act=vote]").first.get_attribute("aria-pressed") == "false"
     plain.fill("#say", "without scripts")
-    plain.get_by_role("button", name="Comment", exact=True).click()
+    with plain.expect_navigation():
+        plain.get_by_role("button", name="Comment", exact=True).click()
     assert plain.locator(".said").inner_text() == "without scripts"
 
 
@@ -149,7 +151,7 @@ def test_keys(visit):
     page.locator("dialog[open]").wait_for()
     page.keyboard.press("j")  # nothing moves behind the list
     page.keyboard.press("Escape")
-    assert page.locator("dialog[open]").count() == 0
+    wait_for(lambda: page.locator("dialog[open]").count() == 0)
     page.keyboard.press("/")
     assert page.evaluate("document.activeElement.type") == "search"
     page.keyboard.type("jkoub?")
